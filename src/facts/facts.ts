@@ -1,0 +1,57 @@
+import type { BarFacts, LockdownFacts, PciFacts } from "./device.ts";
+import type { LogFacts } from "./log.ts";
+import type { Reading } from "./reading.ts";
+import type { LockFacts, PreloadFacts, ShimFileFacts, StateFileFacts, UnitFacts, WorkloadFacts } from "./workload.ts";
+
+/** What is being judged. */
+export interface Scope {
+  /**
+   * `live`: this machine. `tree`: a captured file-system root. `evidence`: a journal or log alone, of a machine
+   * that is not this one; nothing of this machine may then be mixed in.
+   */
+  readonly subject: "live" | "tree" | "evidence";
+  readonly root: string;
+  readonly unit: string;
+  readonly pid: number | null;
+  /** Epoch milliseconds; null is open. */
+  readonly since: number | null;
+  readonly until: number | null;
+}
+
+export interface HostFacts {
+  readonly hostname: string | null;
+  readonly machineId: string | null;
+  readonly bootId: string | null;
+  /** Epoch milliseconds. */
+  readonly bootedAt: number | null;
+  readonly kernel: string | null;
+}
+
+/** The agent's own process: what could make its readings false. */
+export interface SelfFacts {
+  readonly uid: number;
+  /** LD_PRELOAD, LD_AUDIT: names of the variables that are set. */
+  readonly loaderVariables: readonly string[];
+  /** Libraries mapped into the agent itself whose dynamic symbols or names are a shim's. */
+  readonly shimsMapped: readonly string[];
+}
+
+/** Everything that was found out about the subject. Plain data: a saved run can be judged again. */
+export interface Facts {
+  readonly schema: "vgpu-agent/facts/1";
+  /** Epoch milliseconds. */
+  readonly collectedAt: number;
+  readonly scope: Scope;
+  readonly host: Reading<HostFacts>;
+  readonly self: Reading<SelfFacts>;
+  readonly pci: Reading<PciFacts>;
+  readonly bars: Reading<BarFacts>;
+  readonly lockdown: Reading<LockdownFacts>;
+  readonly unit: Reading<UnitFacts>;
+  readonly workload: Reading<WorkloadFacts>;
+  readonly preload: Reading<PreloadFacts>;
+  readonly shimFiles: Reading<ShimFileFacts>;
+  readonly log: Reading<LogFacts>;
+  readonly stateFiles: Reading<StateFileFacts>;
+  readonly locks: Reading<LockFacts>;
+}
