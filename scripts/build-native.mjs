@@ -1,0 +1,38 @@
+// Builds native-probe during `npm install`. Plain JavaScript that Node 18 can run; says nothing when all is well.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const source = join(dirname(fileURLToPath(import.meta.url)), "..", "native-probe");
+const prebuilt = join(source, "prebuilt", `${process.platform}-${process.arch}`, "libnative_probe.so");
+const LOST = "without native-probe the registers of the vGPU cannot be read; everything else works.";
+const REMEDY = "To get it: apt-get install gcc make libc6-dev, then npm rebuild (in the checkout: npm run postinstall)";
+
+/** The first C compiler that can compile a program with the system's headers: a gcc without libc6-dev cannot. */
+function findCompiler() {
+  const candidates = process.env.CC ? [process.env.CC] : ["cc", "gcc"];
+  const program = "#include <fcntl.h>\n#include <linux/magic.h>\nint main(void) { return O_RDONLY; }\n";
+  return candidates.find(
+    (cc) => spawnSync(cc, ["-x", "c", "-", "-o", "/dev/null"], { input: program, stdio: "pipe" }).status === 0,
+  );
+}
+
+/** What is missing for a build, or the arguments of make for one. */
+function plan() {
+  if (spawnSync("make", ["--version"], { stdio: "ignore" }).status !== 0) return { missing: "make" };
+  const compiler = findCompiler();
+  return compiler === undefined ? { missing: "a C compiler with its headers" } : { compiler };
+}
+
+const { missing, compiler } = plan();
+if (missing === undefined) {
+  const made = spawnSync("make", ["-s", "-C", source, `CC=${compiler}`], { encoding: "utf8" });
+  if (made.status !== 0) {
+    process.stderr.write(`${made.stdout ?? ""}${made.stderr ?? ""}`);
+    console.error(`native-probe does not compile with ${compiler} (make ended with ${made.status ?? made.signal}).`);
+    process.exit(1);
+  }
+} else if (!existsSync(prebuilt)) {
+  console.error(`native-probe was not built: ${missing} is missing; ${LOST} ${REMEDY}`);
+}

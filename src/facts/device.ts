@@ -78,7 +78,13 @@ export type BarFacts =
       readonly status: number | null;
     }
   /** The probe would not touch the device: it may be somebody's real GPU. */
-  | { readonly outcome: "refused"; readonly bdf: string; readonly reason: string }
+  | {
+      readonly outcome: "refused";
+      readonly bdf: string;
+      readonly reason: string;
+      /** Name of the refusal ("driver-bound", "memory-decode-off"), when native-probe refused. */
+      readonly code?: string;
+    }
   | {
       readonly outcome: "failed";
       readonly bdf: string;

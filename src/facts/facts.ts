@@ -1,7 +1,7 @@
 import type { BarFacts, LockdownFacts, PciFacts } from "./device.ts";
 import type { LogFacts } from "./log.ts";
 import type { Reading } from "./reading.ts";
-import type { LockFacts, PreloadFacts, ShimFileFacts, StateFileFacts, UnitFacts, WorkloadFacts } from "./workload.ts";
+import type { LockFacts, PreloadEntry, PreloadFacts, ShimFileFacts, StateFileFacts, UnitFacts, WorkloadFacts } from "./workload.ts";
 
 /** What is being judged. */
 export interface Scope {
@@ -25,6 +25,8 @@ export interface HostFacts {
   /** Epoch milliseconds. */
   readonly bootedAt: number | null;
   readonly kernel: string | null;
+  /** Epoch milliseconds of a capture, from its own boot time and uptime; null on a live machine or when unknown. */
+  readonly capturedAt: number | null;
 }
 
 /** The agent's own process: what could make its readings false. */
@@ -50,6 +52,8 @@ export interface Facts {
   readonly unit: Reading<UnitFacts>;
   readonly workload: Reading<WorkloadFacts>;
   readonly preload: Reading<PreloadFacts>;
+  /** LD_PRELOAD of the workload's processes, or of its unit. */
+  readonly preloadVariable: Reading<readonly PreloadEntry[]>;
   readonly shimFiles: Reading<ShimFileFacts>;
   readonly log: Reading<LogFacts>;
   readonly stateFiles: Reading<StateFileFacts>;

@@ -39,7 +39,7 @@ export function notRead(state: NotRead["state"], detail: string): NotRead {
 }
 
 /** The value of a reading, or undefined when it was not read. */
-export function valueOf<T>(reading: Reading<T>): T | undefined {
+export function valueIn<T>(reading: Reading<T>): T | undefined {
   return reading.state === "read" ? reading.value : undefined;
 }
 
@@ -59,3 +59,5 @@ export function errnoOf(error: unknown): string | undefined {
   if (error instanceof Error && "code" in error && typeof error.code === "string") return error.code;
   return undefined;
 }
+
+export { valueIn as valueOf };

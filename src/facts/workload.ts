@@ -75,8 +75,8 @@ export interface ProcessFacts {
   readonly comm: string;
   /** argv[0] and the words that tell the role; never the whole line: it can hold a prompt. */
   readonly argv: readonly string[];
-  /** Epoch milliseconds, from stat's starttime and the boot time. */
-  readonly startedAt: number;
+  /** Epoch milliseconds, from stat's starttime and the boot time; null when a capture lacks one of them. */
+  readonly startedAt: number | null;
   readonly exe: Reading<{ readonly path: string; readonly deleted: boolean }>;
   /** systemd unit of the control group, "ollama.service". */
   readonly unit: string | null;
@@ -141,6 +141,17 @@ export interface PreloadLine {
 export interface PreloadFacts {
   /** null: the file does not exist or is empty. */
   readonly lines: readonly PreloadLine[];
+}
+
+/** One entry of LD_PRELOAD of a process of the workload, or of its unit when no process runs. */
+export interface PreloadEntry {
+  /** null: the entry is the unit's. */
+  readonly pid: number | null;
+  /** As written: a path, or a name that the loader searches for. */
+  readonly library: string;
+  /** null for a name without a slash that was not found in the directories searched, or when it could not be tried. */
+  readonly exists: boolean | null;
+  readonly kind: Reading<LibraryKind>;
 }
 
 /** A library file that the workload's loader path would find, looked at without loading it. */

@@ -90,7 +90,8 @@ export class RootFs {
    */
   async open(path: string, noFollow = false): Promise<FileHandle> {
     const located = await this.locate(path, !noFollow);
-    const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY | (noFollow ? constants.O_NOFOLLOW : 0);
+    const flags =
+      constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY | (noFollow ? constants.O_NOFOLLOW : 0);
     const handle = await open(located, flags);
     try {
       if (!(await handle.stat()).isFile()) throw new NotARegularFile(path);

@@ -1,0 +1,180 @@
+import type { Cause } from "./types.ts";
+
+/** Layer L: the shim's installation, the loader and the unit. */
+export const LOADER_CAUSES: readonly Cause[] = [
+  {
+    id: "VG-L01",
+    cap: "unconfigured",
+    title: "A shim in /etc/ld.so.preload",
+    hop: "shim",
+    severity: "fail",
+    fixedBy: "guest operator",
+    message:
+      "Line {lines} of /etc/ld.so.preload names a shim: it is loaded into every process of this VM, sshd included.",
+    remedy: {
+      text: "Take the line out of /etc/ld.so.preload; the workload finds the shim through LD_LIBRARY_PATH of its unit. Keep a root shell open until a second login works.",
+      commands: ["grep -n vgpu /etc/ld.so.preload"],
+    },
+  },
+  {
+    id: "VG-L02",
+    cap: "unconfigured",
+    title: "Something that is no library in /etc/ld.so.preload",
+    hop: "shim",
+    severity: "fail",
+    fixedBy: "guest operator",
+    message:
+      "Line {lines} of /etc/ld.so.preload is not an existing library. Its text is not shown: such lines have held passwords.",
+    remedy: {
+      text: "Remove the line. If it could be a password that a script wrote there, change that password.",
+      commands: [],
+    },
+  },
+  {
+    id: "VG-L03",
+    cap: "unconfigured",
+    title: "LD_PRELOAD names a library that does not exist",
+    hop: "shim",
+    severity: "fail",
+    fixedBy: "guest operator",
+    message: "LD_PRELOAD of {who} names {library}, which does not exist{why}.",
+    remedy: {
+      text: "Take LD_PRELOAD out of the unit and its drop-ins: the working installation has none. Then daemon-reload, and restart when idle.",
+      commands: ["systemctl cat {unit}"],
+    },
+  },
+  {
+    id: "VG-L04",
+    cap: "unconfigured",
+    title: "The workload cannot be executed",
+    hop: "workload",
+    severity: "fail",
+    fixedBy: "guest operator",
+    symptom: true,
+    message: "{unit} ends with {status}{restarts}: the command or its loader fails before Ollama runs.",
+    remedy: {
+      text: "Look for an exec-intercepting library in LD_PRELOAD (libvgpu-exec.so) and for a wrapper in ExecStart that does not exist; remove them.",
+      commands: ["systemctl cat {unit}", "journalctl -u {unit} -n 50 --no-pager"],
+    },
+  },
+  {
+    id: "VG-L06",
+    cap: "configured",
+    title: "The process crashed with the shim loaded",
+    hop: "shim",
+    severity: "fail",
+    fixedBy: "guest operator",
+    symptom: true,
+    message:
+      "{what}. No transport or host error came before it: the crash is in the process itself, where the shim runs.",
+    remedy: {
+      text: "Compare the shim's build with the one that worked (build id, date), and remove LD_PRELOAD if it is set: constructors of preloaded shims have crashed processes before main(). Keep the core dump's metadata for the shim's maintainer.",
+      commands: ["coredumpctl info --no-pager", "journalctl -k -n 50 --no-pager"],
+    },
+  },
+  {
+    id: "VG-L09",
+    cap: "configured",
+    title: "The runner does not load the shim",
+    hop: "shim",
+    severity: "fail",
+    fixedBy: "guest operator",
+    message: "{who} has no driver shim mapped{why}: it computes on the CPU whatever the server's log says.",
+    remedy: {
+      text: "Set OLLAMA_LIBRARY_PATH and LD_LIBRARY_PATH in the unit with /opt/vgpu/lib first, and use the Ollama build that passes them on to its runner. Restart when idle.",
+      commands: ["systemctl show {unit} -p Environment"],
+    },
+  },
+  {
+    id: "VG-L13",
+    cap: "correct",
+    title: "Another copy of the shim than the one on disk, or two of them",
+    hop: "shim",
+    severity: "warn",
+    fixedBy: "guest operator",
+    message: "{who} {what}.",
+    remedy: {
+      text: "Keep one file and point the other names at it by symbolic links. The process keeps the old copy until it is restarted: do that when idle.",
+      commands: ["ls -li /opt/vgpu/lib /usr/lib64/libvgpu-cuda.so"],
+    },
+  },
+  {
+    id: "VG-L14",
+    cap: "unconfigured",
+    title: "A shim file is empty or damaged",
+    hop: "shim",
+    severity: "fail",
+    fixedBy: "guest operator",
+    message: "{path}: {reason}.",
+    remedy: {
+      text: "Copy the file again with a tool that checks it (scp, then compare sha256sum on both sides) and check that the disk is not full.",
+      commands: ["sha256sum {path}", "df -h /"],
+    },
+  },
+  {
+    id: "VG-L24",
+    cap: "unconfigured",
+    title: "The loader would find another libcuda than the shim",
+    hop: "shim",
+    severity: "fail",
+    fixedBy: "guest operator",
+    message: "{path} is found first and is {kind}.",
+    remedy: {
+      text: "Put the shim's directory first in LD_LIBRARY_PATH, or point that name at the shim. A real NVIDIA driver in this VM finds no device.",
+      commands: ["ls -l {path}"],
+    },
+  },
+  {
+    id: "VG-L10",
+    cap: "unconfigured",
+    title: "A symbol is missing when libraries are loaded",
+    hop: "shim",
+    severity: "fail",
+    fixedBy: "guest operator",
+    message: "The loader says so in the log: the libraries are of different builds.",
+    remedy: {
+      text: "Deploy the shim's libraries as one set of one build, with their version scripts; then restart when idle.",
+      commands: ["journalctl -u {unit} -n 200 --no-pager"],
+    },
+  },
+  {
+    id: "VG-L18",
+    cap: "correct",
+    title: "The unit was changed and the change is not in effect",
+    hop: "workload",
+    severity: "warn",
+    fixedBy: "guest operator",
+    message: "{what}.",
+    remedy: {
+      text: "Run daemon-reload, and restart the workload when it is idle.",
+      commands: ["systemctl daemon-reload", "systemctl cat {unit}"],
+    },
+  },
+  {
+    id: "VG-W10",
+    cap: "configured",
+    title: "The workload is not running",
+    hop: "workload",
+    severity: "warn",
+    fixedBy: "workload owner",
+    message: "{what}.",
+    remedy: {
+      text: "Start it, or name another unit with --unit, or a process with --pid.",
+      commands: ["systemctl status {unit} --no-pager"],
+    },
+  },
+  {
+    id: "VG-L08",
+    cap: "unconfigured",
+    title: "A shim in LD_PRELOAD",
+    hop: "shim",
+    severity: "fail",
+    fixedBy: "guest operator",
+    message:
+      "LD_PRELOAD of {who} names {library}: on glibc 2.34 and later the preloaded driver shim makes dlopen() return nothing, so the CUDA back end is never loaded.",
+    remedy: {
+      text: "Take LD_PRELOAD out of the unit: the working installation has none and finds the shim by LD_LIBRARY_PATH. Restart when idle.",
+      commands: ["systemctl cat {unit}"],
+    },
+  },
+];

@@ -1,0 +1,134 @@
+import type { Facts } from "../facts/facts.ts";
+import { valueIn } from "../facts/reading.ts";
+import type { PreloadEntry, ProcessFacts } from "../facts/workload.ts";
+import { isSwitchedOn, KNOWN_VARIABLES } from "../protocol/environment.ts";
+import { isShim } from "../protocol/libraries.ts";
+import { problem } from "./catalogue.ts";
+import type { Check } from "./check.ts";
+import { evidence, info, type Judgement, pass, seenEvidence, unknown } from "./finding.ts";
+import { currentLife, describe, gpuProcessesOf, processEvidence, processesOf, serverOf } from "./view.ts";
+
+/** Switches whose only effect is lines and files, and switches that force the slow data path. */
+const TRACING = ["VGPU_DEBUG", "VGPU_TRACE_BULK_IO", "VGPU_CUDART_DIAG", "CUBLAS_DEBUG"];
+const SLOW_PATH = ["VGPU_DISABLE_SHMEM", "VGPU_BULK_BAR1", "VGPU_HTOD_BAR1", "VGPU_MODULE_BAR1"];
+/** Empty or negative hides every GPU; other values choose among GPUs that the shim does not have. */
+const HIDING = new Set(["", "-1"]);
+
+/** What the processes really have in their environment; the unit's text is only what somebody meant. */
+export const liveEnvironment: Check = {
+  name: "live-environment",
+  title: "Is the environment of the running processes sound?",
+  hop: "workload",
+  after: ["preload-file"],
+  causes: ["VG-L03", "VG-L08", "VG-F03", "VG-D05", "VG-O19", "VG-L07", "VG-L18"],
+  judge(facts) {
+    const found = [...judgePreload(facts)];
+    const server = serverOf(facts);
+    const subjects = [...new Set([...(server === undefined ? [] : [server]), ...gpuProcessesOf(facts)])];
+    for (const process of subjects) found.push(...judgeProcess(facts, process));
+    if (subjects.length === 0) found.push(withoutProcess(facts));
+    return found;
+  },
+};
+
+function judgePreload(facts: Facts): Judgement[] {
+  const entries = valueIn(facts.preloadVariable) ?? [];
+  const missing = entries.filter(({ exists }) => exists === false);
+  const shims = entries.filter(({ kind }) => {
+    const value = valueIn(kind);
+    return value !== undefined && isShim(value);
+  });
+  const found = [
+    ...once(missing).map((entry) => missingEntry(facts, entry)),
+    ...once(shims).map((entry) => shimEntry(facts, entry)),
+  ];
+  const ignored = valueIn(currentLife(facts))?.preloadIgnored;
+  if (missing.length === 0 && ignored != null) {
+    const values = {
+      who: "the workload",
+      library: "a library that the loader cannot preload",
+      why: " (the loader's own line)",
+    };
+    found.push(problem("VG-L03", values, seenEvidence(ignored)));
+  }
+  return found;
+}
+
+function once(entries: readonly PreloadEntry[]): PreloadEntry[] {
+  return entries.filter((entry, index) => entries.findIndex(({ library }) => library === entry.library) === index);
+}
+
+function owner(facts: Facts, entry: PreloadEntry): string {
+  const process = processesOf(facts).find(({ pid }) => pid === entry.pid);
+  return process === undefined ? facts.scope.unit : describe(process);
+}
+
+function missingEntry(facts: Facts, entry: PreloadEntry): Judgement {
+  const shown = [
+    evidence("LD_PRELOAD", entry.pid === null ? facts.scope.unit : `/proc/${entry.pid}/environ`, entry.library),
+  ];
+  return problem("VG-L03", { who: owner(facts, entry), library: entry.library, why: "" }, shown);
+}
+
+function shimEntry(facts: Facts, entry: PreloadEntry): Judgement {
+  const shown = [
+    evidence("LD_PRELOAD", entry.pid === null ? facts.scope.unit : `/proc/${entry.pid}/environ`, entry.library),
+  ];
+  return problem("VG-L08", { who: owner(facts, entry), library: entry.library }, shown);
+}
+
+function judgeProcess(facts: Facts, process: ProcessFacts): Judgement[] {
+  const who = describe(process);
+  if (process.env.state !== "read")
+    return [unknown(`the environment of ${who} could not be read: ${process.env.detail}`)];
+  const env = process.env.value;
+  const on = (names: readonly string[]) => names.filter((name) => isSwitchedOn(name, env) === true);
+  const shown = (names: readonly string[]) =>
+    names.map((name) => processEvidence(process, "environ", `${name}=${env[name] ?? ""}`));
+  const found: Judgement[] = [];
+  const tracing = on(TRACING);
+  if (tracing.length > 0) found.push(problem("VG-F03", { variables: tracing.join(", "), who }, shown(tracing)));
+  const slow = on(SLOW_PATH);
+  if (slow.length > 0) found.push(problem("VG-D05", { variables: slow.join(", "), who }, shown(slow)));
+  const visible = env["CUDA_VISIBLE_DEVICES"];
+  if (visible !== undefined && HIDING.has(visible.trim())) {
+    found.push(problem("VG-O19", { who, value: visible === "" ? "empty" : visible }, shown(["CUDA_VISIBLE_DEVICES"])));
+  }
+  found.push(...judgeAgainstUnit(facts, process, env));
+  if (found.length === 0) {
+    const count = Object.keys(env).length;
+    found.push(
+      pass(`${who}: no tracing, no forced slow path, no hidden GPU`, [
+        processEvidence(process, "environ", `${count} variables of the allow-list`),
+      ]),
+    );
+  }
+  return found;
+}
+
+/** The unit's value and the process's differ: somebody changed the unit and did not restart. */
+function judgeAgainstUnit(facts: Facts, process: ProcessFacts, env: Readonly<Record<string, string>>): Judgement[] {
+  const unit = valueIn(facts.unit);
+  if (unit === undefined || process.role !== "server" || process.unit !== unit.name) return [];
+  const known = KNOWN_VARIABLES.map(({ name }) => name);
+  const changed = known.filter((name) => unit.environment[name] !== undefined && unit.environment[name] !== env[name]);
+  if (changed.length === 0) return [];
+  const what = `${changed.join(", ")} of ${unit.name} differ from what ${describe(process)} has`;
+  const shown = changed.map((name) =>
+    processEvidence(
+      process,
+      "environ",
+      `${name}=${env[name] ?? "(unset)"}; the unit says ${unit.environment[name] ?? ""}`,
+    ),
+  );
+  return [problem("VG-L18", { what }, shown)];
+}
+
+function withoutProcess(facts: Facts): Judgement {
+  const unit = valueIn(facts.unit);
+  if (unit === undefined) return unknown("no process of the workload and no unit whose environment could be read");
+  const names = Object.keys(unit.environment);
+  return info(`nothing runs; the unit sets ${names.length} variables of the allow-list`, [
+    evidence("unit", unit.name, names.join(", ")),
+  ]);
+}

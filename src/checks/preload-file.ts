@@ -1,0 +1,37 @@
+import type { PreloadLine } from "../facts/workload.ts";
+import { problem } from "./catalogue.ts";
+import type { Check } from "./check.ts";
+import { evidence, type Judgement, pass, unknown } from "./finding.ts";
+
+const FILE = "/etc/ld.so.preload";
+
+/** A line in this file is loaded into every process of the machine; several VMs were lost to one. */
+export const preloadFile: Check = {
+  name: "preload-file",
+  title: "Is /etc/ld.so.preload free of shims?",
+  hop: "shim",
+  after: [],
+  causes: ["VG-L01", "VG-L02"],
+  judge({ preload }) {
+    if (preload.state === "absent") return [pass("there is no such file", [evidence(FILE, FILE, preload.detail)])];
+    if (preload.state !== "read") return [unknown(`${FILE} was not read: ${preload.detail}`)];
+    const { lines } = preload.value;
+    const found: Judgement[] = [];
+    const shims = lines.filter((line) => line.kind === "shim" || line.kind === "cuda-name");
+    if (shims.length > 0) found.push(problem("VG-L01", { lines: numbers(shims) }, shown(shims)));
+    const garbage = lines.filter((line) => line.kind === "not-an-existing-library");
+    if (garbage.length > 0) found.push(problem("VG-L02", { lines: numbers(garbage) }, shown(garbage)));
+    if (found.length === 0) {
+      found.push(pass(`${lines.length} lines, none of them a shim`, [evidence(FILE, FILE, `${lines.length} lines`)]));
+    }
+    return found;
+  },
+};
+
+function numbers(lines: readonly PreloadLine[]): string {
+  return lines.map(({ line }) => line).join(", ");
+}
+
+function shown(lines: readonly PreloadLine[]) {
+  return lines.map(({ line, kind }) => evidence(FILE, `line ${line}`, kind));
+}

@@ -1,0 +1,90 @@
+import type { BarFacts } from "../facts/device.ts";
+import type { ErrorSeen, ShimProcessLog } from "../facts/log.ts";
+import { valueIn } from "../facts/reading.ts";
+import { callName } from "../protocol/call-ids.ts";
+import { TRANSPORT_ERRORS } from "../protocol/status.ts";
+import { problem } from "./catalogue.ts";
+import type { Check } from "./check.ts";
+import { type CauseId, evidence, info, type Judgement, pass, seenEvidence, unknown } from "./finding.ts";
+import { coverageEvidence, coverageGap, currentLife, lastOrdinal, logCovers } from "./view.ts";
+
+/** The host's own CUDA error: the transport did its work. Judged by host-errors. */
+const CUDA_ERROR = 0x05;
+const TIMEOUT = 0x04;
+/** STATUS register value after a refused call. */
+const STATUS_ERROR = 3;
+/** A few refusals for rate are an operator's limit doing its work. */
+const TOLERATED_REFUSALS = 5;
+
+const CAUSE_OF_ERROR: Readonly<Record<number, CauseId>> = {
+  3: "VG-C07",
+  4: "VG-C05",
+  7: "VG-C08",
+  10: "VG-C08",
+  11: "VG-C08",
+};
+
+/** Did calls fail between the shim and the host's answer? Such lines are printed without VGPU_DEBUG too. */
+export const transportErrors: Check = {
+  name: "transport-errors",
+  title: "Do calls reach the host and come back?",
+  hop: "mediator",
+  after: ["transport-state"],
+  causes: ["VG-C05", "VG-C07", "VG-C08", "VG-C12"],
+  judge(facts) {
+    const life = currentLife(facts);
+    const logs = life.state === "read" ? life.value.processes : [];
+    const errors = logs.flatMap(failuresOf);
+    if (errors.length > 0) return judgeErrors(errors, logs);
+    const register = judgeRegister(valueIn(facts.bars));
+    if (register !== undefined) return [register];
+    if (life.state !== "read") return [unknown(`whether calls failed is not known: ${life.detail}`)];
+    if (!logCovers(facts)) return [unknown(`no transport error was seen, but ${coverageGap(facts)}`)];
+    if (logs.length === 0) return [info("the shim wrote no line: nothing was asked of the transport")];
+    return [pass("no transport error in this life of the workload", coverageEvidence(facts))];
+  },
+};
+
+function failuresOf(log: ShimProcessLog): ErrorSeen[] {
+  const timeouts = log.timeouts.map((seen) => ({ ...seen, code: TIMEOUT }));
+  return [...log.transportErrors.filter(({ code }) => code !== CUDA_ERROR), ...timeouts];
+}
+
+function judgeErrors(errors: readonly ErrorSeen[], logs: readonly ShimProcessLog[]): Judgement[] {
+  const lastAnswer = lastOrdinal(logs.map(({ answered }) => answered));
+  const answeredBefore = logs.some(({ answered }) => answered !== null);
+  const codes = [...new Set(errors.map(({ code }) => code))];
+  return codes.map((code) => {
+    const group = errors.filter((error) => error.code === code).sort((a, b) => a.last.ordinal - b.last.ordinal);
+    const count = group.reduce((sum, error) => sum + error.count, 0);
+    const last = group.at(-1);
+    if (last === undefined) return unknown("an error without a line");
+    const over = last.last.ordinal < lastAnswer;
+    const first = group.reduce((earliest, error) => (error.first.ordinal < earliest.first.ordinal ? error : earliest));
+    const shown = [...seenEvidence({ count, first: first.first, last: last.last })];
+    const values = {
+      name: TRANSPORT_ERRORS[code]?.name ?? `error 0x${code.toString(16)}`,
+      count: String(count),
+      call: callName(last.callId),
+      earlier: over
+        ? "; calls were answered since"
+        : answeredBefore
+          ? "; earlier calls of this life were answered"
+          : "",
+    };
+    const tolerated = over && (CAUSE_OF_ERROR[code] !== "VG-C08" || count < TOLERATED_REFUSALS);
+    return problem(CAUSE_OF_ERROR[code] ?? "VG-C12", values, shown, tolerated ? "warn" : "fail");
+  });
+}
+
+/** The device's own registers: the last call's end, when the log tells of none. */
+function judgeRegister(bars: BarFacts | undefined): Judgement | undefined {
+  if (bars?.outcome !== "read" || bars.status !== STATUS_ERROR) return undefined;
+  const registers = bars.passes.at(-1)?.registers ?? {};
+  const code = registers["ERROR_CODE"];
+  if (code === undefined || code === 0 || code === CUDA_ERROR) return undefined;
+  const name = TRANSPORT_ERRORS[code]?.name ?? `error 0x${code.toString(16)}`;
+  const call = callName(registers["CUDA_OP"] ?? 0);
+  const shown = [evidence("BAR0", `${bars.bdf} 0x014`, `ERROR_CODE ${name}, STATUS ERROR, last call ${call}`)];
+  return problem(CAUSE_OF_ERROR[code] ?? "VG-C12", { name, count: "at least 1", call, earlier: "" }, shown);
+}

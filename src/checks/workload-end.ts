@@ -1,0 +1,60 @@
+import type { Facts } from "../facts/facts.ts";
+import type { ServerLog } from "../facts/log.ts";
+import { problem } from "./catalogue.ts";
+import type { Check } from "./check.ts";
+import { info, type Judgement, logEvidence, pass, seenEvidence, unknown } from "./finding.ts";
+import { coverageEvidence, coverageGap, currentLife, lastOrdinal, logCovers, serverOf } from "./view.ts";
+
+const CRASH_SIGNALS = /SEGV|ABRT|BUS|FPE|ILL|TRAP|SYS/;
+const NOT_EXECUTED = /^(?:126|127|203)\b/;
+/** systemd stops a unit with these; they are no failure. */
+const STOP_SIGNALS = /TERM|INT|HUP/;
+
+/** How processes of this life of the workload ended, by the service manager's and Ollama's own lines. */
+export const workloadEnd: Check = {
+  name: "workload-end",
+  title: "Did a process of the workload crash or fail?",
+  hop: "workload",
+  after: [],
+  causes: ["VG-L06", "VG-L04", "VG-R01"],
+  judge(facts) {
+    const life = currentLife(facts);
+    if (life.state !== "read") return [unknown(`how the workload's processes ended is not known: ${life.detail}`)];
+    const found = [...mainProcess(facts, life.value), ...runners(life.value)];
+    if (found.length > 0) return found;
+    if (life.value.deactivated !== null) {
+      return [
+        info("the workload ended in good order; it is judged as it was", [logEvidence(life.value.deactivated.last)]),
+      ];
+    }
+    if (!logCovers(facts)) return [unknown(`no crash was seen, but ${coverageGap(facts)}`)];
+    return [pass("no crash and no failed runner in this life of the workload", coverageEvidence(facts))];
+  },
+};
+
+function mainProcess(facts: Facts, life: ServerLog): Judgement[] {
+  const exited = life.mainExited;
+  if (exited === null) return [];
+  const shown = [...seenEvidence(exited), ...(life.unitFailed === null ? [] : [logEvidence(life.unitFailed.last)])];
+  const what = `the main process ended: code=${exited.code}, status=${exited.status}`;
+  const bySignal = exited.code === "dumped" || exited.code === "killed";
+  if (bySignal && STOP_SIGNALS.test(exited.status)) return [];
+  if (serverOf(facts) !== undefined && facts.scope.subject !== "evidence") {
+    return [info(`${what}; it runs again`, shown)];
+  }
+  if (bySignal && CRASH_SIGNALS.test(exited.status) && life.processes.length > 0)
+    return [problem("VG-L06", { what }, shown)];
+  if (!bySignal && NOT_EXECUTED.test(exited.status)) {
+    return [problem("VG-L04", { unit: facts.scope.unit, status: `status ${exited.status}`, restarts: "" }, shown)];
+  }
+  if (exited.code === "exited" && /^0\b/.test(exited.status)) return [];
+  return [problem("VG-R01", { what }, shown)];
+}
+
+function runners(life: ServerLog): Judgement[] {
+  const crash = life.runnerCrash;
+  if (crash === null) return [];
+  const recovered = lastOrdinal([life.requestsOk]) > crash.last.ordinal;
+  const what = `a runner ended by itself (${crash.count} lines)${recovered ? "; a later request was answered" : ""}`;
+  return [problem("VG-R01", { what }, seenEvidence(crash), recovered ? "warn" : "fail")];
+}

@@ -1,0 +1,126 @@
+import yargs from "yargs";
+import { UnknownCheck } from "./checks/engine.ts";
+import { assertChecksExist, DOCTOR_DEFAULTS, doctor, listChecks } from "./commands/doctor.ts";
+import { printAll } from "./commands/output.ts";
+import { InvalidTime, parseWindow } from "./commands/time-option.ts";
+import { FORMATS, type Format } from "./report/format.ts";
+import { TOOL_VERSION } from "./version.ts";
+
+/** Exit code of a command line that cannot be meant (design: 2 usage). */
+const USAGE = 2;
+
+class UsageError extends Error {}
+
+async function main(args: readonly string[]): Promise<number> {
+  let code = 0;
+  const parser = yargs([...args])
+    .scriptName("vgpu-agent")
+    .usage("$0 <command>\n\nSays what is proven, what is refuted and what is not known about where this VM's CUDA calls run.")
+    .command(
+      "doctor",
+      "judge this VM now, and say what to do next",
+      (command) =>
+        command
+          .option("unit", { type: "string", default: DOCTOR_DEFAULTS.unit, describe: "systemd unit of the workload" })
+          .option("pid", { type: "number", describe: "judge this process instead of the unit's" })
+          .option("since", { type: "string", describe: "read the log from here: 10m, 2h, or a time" })
+          .option("until", { type: "string", describe: "read the log up to here" })
+          .option("root", { type: "string", describe: "judge a captured file-system root instead of this machine" })
+          .option("journal", { type: "string", describe: "journal file, directory of journal files, or journal export" })
+          .option("log", { type: "string", describe: "file with the workload's stderr, when it is not in the journal" })
+          .option("json", { type: "boolean", describe: "print one JSON document (schema/report-1.json)" })
+          .option("format", { choices: FORMATS, describe: "how to print the report" })
+          .option("short", { type: "boolean", describe: "under 40 lines, ready to paste" })
+          .option("only", { type: "string", array: true, default: [], describe: "run these checks only" })
+          .option("skip", { type: "string", array: true, default: [], describe: "leave these checks out" })
+          .option("list", { type: "boolean", default: false, describe: "list the checks and stop" })
+          .option("verbose", { type: "boolean", default: false, describe: "show what passed and what was read, too" })
+          .option("color", { type: "boolean", describe: "colour; by default only on a terminal" })
+          .conflicts("json", ["format", "short"])
+          .conflicts("short", "format")
+          .example("$0 doctor", "judge this VM (as root, to see everything)")
+          .example("$0 doctor --pid 4711", "judge a CUDA program that is not Ollama")
+          .example("$0 doctor --format markdown > ticket.md", "a checklist to paste into a ticket")
+          .example("$0 doctor --root /mnt/capture --journal /mnt/capture/journal", "judge a capture of another VM")
+          .example("$0 doctor --log stderr.log --json", "judge a saved stderr alone")
+          .epilogue("Reads only. Exit code: 0 nothing worse than info, 4 warnings, 3 failures, 1 no verdict, 2 usage."),
+      async (argv) => {
+        if (argv.list) {
+          await printAll(listChecks());
+          return;
+        }
+        const selection = { only: words(argv.only), skip: words(argv.skip) };
+        assertChecksExist(selection);
+        if (argv.pid !== undefined && !(Number.isInteger(argv.pid) && argv.pid > 0)) {
+          throw new UsageError("--pid takes the number of a process");
+        }
+        const tty = process.stdout.isTTY === true;
+        const format: Format = argv.json === true ? "json" : argv.short === true ? "short" : (argv.format ?? "tty");
+        const result = await doctor({
+          root: argv.root ?? null,
+          unit: unitName(argv.unit),
+          pid: argv.pid ?? null,
+          window: parseWindow(argv.since, argv.until, Date.now()),
+          journal: argv.journal ?? null,
+          log: argv.log ?? null,
+          selection,
+          format,
+          render: {
+            colour: argv.color ?? (tty && process.env["NO_COLOR"] === undefined && process.env["TERM"] !== "dumb"),
+            width: Math.min(process.stdout.columns ?? 80, 120),
+            verbose: argv.verbose,
+            ascii: !isUtf8(),
+            pretty: tty,
+          },
+          progress: process.stderr.isTTY === true,
+        });
+        await printAll(result.text);
+        code = result.exitCode;
+      },
+    )
+    .demandCommand(1, "Say what to do: vgpu-agent doctor. See vgpu-agent --help.")
+    .strict()
+    .version(TOOL_VERSION)
+    .help()
+    .wrap(Math.min(process.stdout.columns ?? 80, 110))
+    .exitProcess(false)
+    .fail((message, error) => {
+      throw error ?? new UsageError(message);
+    });
+  await parser.parseAsync();
+  return code;
+}
+
+function words(values: readonly string[]): string[] {
+  return values.flatMap((value) => value.split(",")).filter((value) => value !== "");
+}
+
+/** "ollama" means ollama.service, as with systemctl. Anything that is no unit name would end up in commands. */
+function unitName(text: string): string {
+  const name = /\.[a-z]+$/.test(text) ? text : `${text}.service`;
+  if (!/^[\w:.@\\-]{1,255}$/.test(name) || name.startsWith("-")) throw new UsageError(`--unit ${text}: not a unit's name`);
+  return name;
+}
+
+/** Glyphs need UTF-8; with no locale set at all modern terminals speak it. */
+function isUtf8(): boolean {
+  const locale = process.env["LC_ALL"] || process.env["LC_CTYPE"] || process.env["LANG"] || "";
+  return locale === "" || /utf-?8/i.test(locale);
+}
+
+/** Mistakes of the caller are one line; anything else is a bug of ours, and says so. */
+function explain(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const usage = error instanceof UsageError || error instanceof InvalidTime || error instanceof UnknownCheck;
+  if (usage || (error instanceof Error && error.name === "YError")) return `vgpu-agent: ${text}\n`;
+  return `vgpu-agent: a bug in vgpu-agent, please report it: ${error instanceof Error ? error.stack : text}\n`;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(explain(error));
+  process.exitCode = USAGE;
+}
+// A stuck read of a dead file system must not keep a finished run alive.
+process.exit();

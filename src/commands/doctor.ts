@@ -1,0 +1,70 @@
+import { randomBytes } from "node:crypto";
+import { ALL_CHECKS, runChecks, type Selection, UnknownCheck } from "../checks/engine.ts";
+import { CHECKS } from "../checks/registry.ts";
+import { buildReport } from "../report/build.ts";
+import { exitCodeOf, type Format, type RenderOptions, renderReport } from "../report/format.ts";
+import { collect } from "../sensors/collect.ts";
+import { judge } from "../verdict/verdict.ts";
+import { TOOL_VERSION } from "../version.ts";
+import { startProgress } from "./progress.ts";
+import type { Window } from "./time-option.ts";
+
+export interface DoctorOptions {
+  readonly root: string | null;
+  readonly unit: string;
+  readonly pid: number | null;
+  readonly window: Window;
+  readonly journal: string | null;
+  readonly log: string | null;
+  readonly selection: Selection;
+  readonly format: Format;
+  readonly render: RenderOptions;
+  /** A line on stderr that says what is being looked at; only for people at a terminal. */
+  readonly progress: boolean;
+}
+
+export const DOCTOR_DEFAULTS: Pick<DoctorOptions, "unit" | "selection"> = { unit: "ollama.service", selection: ALL_CHECKS };
+
+/** Judges the subject now: the report as text, and the exit code that it means. */
+export async function doctor(options: DoctorOptions): Promise<{ readonly text: string; readonly exitCode: number }> {
+  const startedAt = Date.now();
+  const begun = performance.now();
+  const progress = startProgress(options.progress);
+  try {
+    const facts = await collect({
+      root: options.root,
+      unit: options.unit,
+      pid: options.pid,
+      ...options.window,
+      journal: options.journal,
+      log: options.log,
+      now: Date.now,
+      onSensor: (name) => progress.show(name),
+    });
+    const findings = runChecks(CHECKS, facts, options.selection);
+    const verdict = judge(facts, findings);
+    const report = buildReport(facts, findings, verdict, {
+      runId: randomBytes(3).toString("hex"),
+      toolVersion: TOOL_VERSION,
+      startedAt,
+      durationMs: Math.round(performance.now() - begun),
+    });
+    return { text: renderReport(report, options.format, options.render), exitCode: exitCodeOf(report) };
+  } finally {
+    progress.stop();
+  }
+}
+
+/** The checks by name, for --list. */
+export function listChecks(): string {
+  const width = Math.max(...CHECKS.map(({ name }) => name.length));
+  return CHECKS.map(({ name, title }) => `${name.padEnd(width)}  ${title}\n`).join("");
+}
+
+/** Throws UnknownCheck for a name that --only or --skip cannot mean, before anything is read. */
+export function assertChecksExist(selection: Selection): void {
+  const known = CHECKS.map(({ name }) => name);
+  for (const name of [...selection.only, ...selection.skip]) {
+    if (!known.includes(name)) throw new UnknownCheck(name, known);
+  }
+}

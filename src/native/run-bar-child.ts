@@ -1,0 +1,150 @@
+import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
+import { extname } from "node:path";
+import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+
+/** Milliseconds that a whole reading of the registers may take, the start of the process included. */
+export const BAR_CHILD_LIMIT_MS = 2000;
+/** More than the child's line can have; what a child prints beyond it is not kept. */
+const OUTPUT_LIMIT = 64 * 1024;
+
+const u32 = z.number().int().min(0).max(0xffff_ffff);
+const pass = z.strictObject({
+  atMs: z.number().nonnegative(),
+  registers: z.record(z.string().max(32), u32),
+  timestampUs: z.number().nonnegative().nullable(),
+});
+const childResult = z.discriminatedUnion("outcome", [
+  z.strictObject({ outcome: z.literal("read"), passes: z.array(pass).min(1).max(4), status: u32.nullable() }),
+  z.strictObject({ outcome: z.literal("refused"), code: z.string().max(40), reason: z.string().max(400) }),
+  z.strictObject({
+    outcome: z.literal("failed"),
+    step: z.enum(["open", "mmap"]),
+    errno: z.string().max(40),
+    meaning: z.string().max(400),
+  }),
+  z.strictObject({ outcome: z.literal("all-ones") }),
+  z.strictObject({ outcome: z.literal("unavailable"), reason: z.string().max(1000) }),
+]);
+const childLine = z.strictObject({ schema: z.literal("vgpu-agent/bar-child/1"), result: childResult });
+
+/** How a run of the child ended: what it said, or what became of it. */
+export type BarRun =
+  | z.infer<typeof childResult>
+  /** No answer within the limit: a load stalls, or the machine is overloaded. */
+  | { readonly outcome: "stalled"; readonly afterMs: number }
+  | { readonly outcome: "crashed"; readonly signal: string }
+  /** The caller's signal was aborted. */
+  | { readonly outcome: "aborted" }
+  /** The child could not be started, or said something that is not its schema. */
+  | { readonly outcome: "invalid"; readonly detail: string };
+
+export interface BarRunOptions {
+  /** Directory of the device in sysfs. */
+  readonly deviceDirectory: string;
+  readonly signal?: AbortSignal;
+  readonly limitMs?: number;
+  /** Another program than bar-child, and another library: for tests. */
+  readonly program?: string;
+  readonly library?: string;
+  /** How the child is ended: for the test of one that cannot be. */
+  readonly kill?: (child: ChildProcess) => void;
+}
+
+/** The child program beside this file: TypeScript in a checkout, JavaScript in a package. */
+export function barChildProgram(): string {
+  const here = import.meta.url;
+  return fileURLToPath(new URL(`./bar-child${extname(fileURLToPath(here))}`, here));
+}
+
+/**
+ * Reads the registers in a process of its own and answers within the limit, whatever becomes of that process. Never
+ * rejects.
+ *
+ * INVARIANTS
+ * - A child that does not end is given up, not waited for: in an MMIO stall not even SIGKILL ends it before the load
+ *   returns. It is unreferenced, so that it does not keep this process alive either.
+ * - The child's environment is empty: nothing of LD_* or NODE_* reaches the process that holds the mapping.
+ */
+export function runBarChild(options: BarRunOptions): Promise<BarRun> {
+  const { deviceDirectory, signal, limitMs = BAR_CHILD_LIMIT_MS } = options;
+  const kill = options.kill ?? ((target: ChildProcess) => target.kill("SIGKILL"));
+  if (signal?.aborted === true) return Promise.resolve({ outcome: "aborted" });
+  const args = [options.program ?? barChildProgram(), deviceDirectory];
+  if (options.library !== undefined) args.push(options.library);
+  const startedAt = performance.now();
+
+  return new Promise((resolve) => {
+    let child: ChildProcessByStdio<null, Readable, Readable>;
+    try {
+      child = spawn(process.execPath, args, { env: {}, cwd: "/", stdio: ["ignore", "pipe", "pipe"] });
+    } catch (error) {
+      resolve(notStarted(error));
+      return;
+    }
+    let settled = false;
+    let out = "";
+    let err = "";
+    let ended: { code: number | null; signal: string | null } | null = null;
+
+    const settle = (run: BarRun) => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+      if (ended === null) kill(child);
+      child.stdout.destroy();
+      child.stderr.destroy();
+      child.unref();
+      resolve(run);
+    };
+    const onAbort = () => settle({ outcome: "aborted" });
+    const timer = setTimeout(() => {
+      const afterMs = Math.round(performance.now() - startedAt);
+      settle(ended === null ? { outcome: "stalled", afterMs } : explainEnd(ended, err));
+    }, limitMs);
+    signal?.addEventListener("abort", onAbort, { once: true });
+
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      out += text;
+      const end = out.indexOf("\n");
+      if (end >= 0) settle(parseChildLine(out.slice(0, end)));
+      else if (out.length > OUTPUT_LIMIT) settle({ outcome: "invalid", detail: "the register probe printed too much" });
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      err = (err + text).slice(0, OUTPUT_LIMIT);
+    });
+    child.on("exit", (code, endSignal) => {
+      ended = { code, signal: endSignal };
+    });
+    child.on("close", (code, endSignal) => settle(explainEnd({ code, signal: endSignal }, err)));
+    child.on("error", (error) => settle(notStarted(error)));
+  });
+}
+
+function notStarted(error: unknown): BarRun {
+  const text = error instanceof Error ? error.message : String(error);
+  return { outcome: "invalid", detail: `the register probe could not be started: ${text}` };
+}
+
+/** The end of a child that printed no line. */
+function explainEnd(ended: { code: number | null; signal: string | null }, err: string): BarRun {
+  if (ended.signal !== null) return { outcome: "crashed", signal: ended.signal };
+  const said = err.split("\n").find((line) => line.trim() !== "");
+  const text = said === undefined ? "" : `: ${said.trim().slice(0, 200)}`;
+  return { outcome: "invalid", detail: `the register probe ended with code ${ended.code} and no answer${text}` };
+}
+
+/** Validates the child's line: the child is a program of ours whose memory may have been harmed. */
+export function parseChildLine(line: string): BarRun {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(line);
+  } catch {
+    return { outcome: "invalid", detail: "the register probe's answer is not JSON" };
+  }
+  const checked = childLine.safeParse(parsed);
+  if (checked.success) return checked.data.result;
+  return { outcome: "invalid", detail: `the register probe's answer is not valid: ${z.prettifyError(checked.error)}` };
+}

@@ -1,0 +1,27 @@
+import { type EventMatch, LineMatcher } from "./grammar.ts";
+import { MANAGER_LINES } from "./manager-lines.ts";
+import { OLLAMA_LINES } from "./ollama-lines.ts";
+import { SHIM_ERROR_LINES } from "./shim-error-lines.ts";
+import { SHIM_CALL_LINES } from "./shim-lines.ts";
+
+export const SHIM_LINES = [...SHIM_CALL_LINES, ...SHIM_ERROR_LINES];
+/** Every grammar of a guest's log. */
+export const GUEST_GRAMMARS = [...SHIM_LINES, ...OLLAMA_LINES, ...MANAGER_LINES];
+
+const workload = new LineMatcher([...SHIM_LINES, ...OLLAMA_LINES]);
+const manager = new LineMatcher(MANAGER_LINES);
+
+/** All events of a line that the workload printed, in the order of the text (the line's bytes decoded as latin1). */
+export const matchLine = (text: string): EventMatch[] => workload.match(text);
+
+/** The same for a line that is known to be the service manager's own. */
+export const matchManagerLine = (text: string): EventMatch[] => manager.match(text);
+
+/** systemd's or journald's prefix in a text file made from a journal; what follows is the manager's line. */
+const MANAGER_PREFIX = /\bsystemd(?:-journald)?\[\d{1,10}\]: /;
+
+/** The manager's message in a line of a plain file, or null where the line is not the manager's. */
+export function managerMessage(text: string): string | null {
+  const match = MANAGER_PREFIX.exec(text.slice(0, 200));
+  return match === null ? null : text.slice(match.index + match[0].length);
+}

@@ -1,0 +1,134 @@
+import { notReadFromError } from "../../facts/reading.ts";
+import type { LogEntry, LogReader, LogReadOptions, LogReadSummary } from "../log-reader.ts";
+import { LogTally } from "../log-summary.ts";
+import type { RootFs } from "../root-fs.ts";
+import { type EntryPosition, parseCursor } from "./cursor.ts";
+import type { FileScanner, ScanOptions } from "./file-reader.ts";
+import { type FoundFiles, READ_RIGHTS } from "./find-files.ts";
+import { type JournalFile, openJournalFile } from "./journal-file.ts";
+import { UnitMatch } from "./match.ts";
+import { mergeJournals } from "./merge.ts";
+
+/** Reads the journal files of one place as one journal, directly, without journalctl or libsystemd. */
+export class JournalReader implements LogReader {
+  readonly #fs: RootFs;
+  readonly #path: string;
+  readonly #find: () => Promise<FoundFiles>;
+
+  constructor(fs: RootFs, path: string, find: () => Promise<FoundFiles>) {
+    this.#fs = fs;
+    this.#path = path;
+    this.#find = find;
+  }
+
+  async read(onEntry: (entry: LogEntry) => void, options: LogReadOptions): Promise<LogReadSummary> {
+    const tally = new LogTally();
+    const cursor = cursorOf(options.afterCursor, tally);
+    const scan: ScanOptions = {
+      match: new UnitMatch(options.unit),
+      since: options.since === null ? -Infinity : options.since * 1000,
+      until: options.until === null ? Infinity : options.until * 1000 + 999,
+      cursor,
+    };
+    const files = new Map<string, JournalFile>();
+    let cursorSeen = false;
+    try {
+      await this.#open(files, tally, options.signal);
+      for (const file of files.values()) {
+        const passed = passedOver(file, scan);
+        if (passed === null) continue;
+        // Its header says that it has nothing of the window: looked at, in that sense.
+        tally.scanned += file.header.entries;
+        cursorSeen ||= passed === "holds-cursor";
+        files.delete(file.identity);
+        await file.handle.close();
+      }
+      const finish = async ({ file, report }: FileScanner) => {
+        tally.scanned += report.entries;
+        tally.bytes += report.bytes;
+        tally.suppressed += report.suppressed;
+        cursorSeen ||= report.cursorSeen;
+        for (const gap of report.gaps()) tally.gaps.add(gap);
+        for (const machineId of report.machineIds) tally.machine(machineId);
+        if (report.machineIds.size === 0) tally.machine(file.header.machineId);
+        files.delete(file.identity);
+        await file.handle.close();
+      };
+      const hand = (entry: LogEntry) => {
+        tally.count(entry);
+        onEntry(entry);
+      };
+      await mergeJournals([...files.values()], scan, options.signal, hand, finish);
+    } finally {
+      for (const { handle } of files.values()) await handle.close();
+    }
+    if (options.signal.aborted) tally.stopped();
+    else if (cursor !== null && !cursorSeen) {
+      tally.gaps.add(
+        `${this.#path}: the entry of the cursor is not there any more; started at the first one later than it`,
+      );
+    }
+    if (tally.scanned === 0 && tally.gaps.list().length === 0)
+      tally.gaps.add(`${this.#path}: the journal has no entries`);
+    return tally.summary("journal", this.#path);
+  }
+
+  /**
+   * Opens all files before any is read, and looks for files twice: what a rotation renames meanwhile is already open
+   * or is found under its new name.
+   */
+  async #open(files: Map<string, JournalFile>, tally: LogTally, signal: AbortSignal): Promise<void> {
+    const tried = new Set<string>();
+    const vanished: string[] = [];
+    const denied: string[] = [];
+    let gaps: readonly string[] = [];
+    for (let look = 0; look < 2; look += 1) {
+      const found = await this.#find();
+      gaps = found.gaps;
+      for (const path of found.paths) {
+        if (signal.aborted) return;
+        if (tried.has(path)) continue;
+        tried.add(path);
+        try {
+          const file = await openJournalFile(this.#fs, path);
+          if ("problem" in file) tally.gaps.add(`${path}: ${file.problem}`);
+          else if (files.has(file.identity)) await file.handle.close();
+          else files.set(file.identity, file);
+        } catch (error) {
+          const reason = notReadFromError(error, path);
+          if (reason.state === "absent") vanished.push(path);
+          else if (reason.state === "denied") denied.push(path);
+          else tally.gaps.add(reason.detail);
+        }
+      }
+    }
+    for (const gap of gaps) tally.gaps.add(gap);
+    for (const path of vanished) tally.gaps.add(`${path}: vanished between being listed and being opened`);
+    if (denied.length > 0) {
+      tally.gaps.add(
+        `${this.#path}: ${denied.length} of ${tried.size} journal files may not be read (${denied[0]}); ${READ_RIGHTS}`,
+      );
+    }
+    if (tried.size === 0 && gaps.length === 0) tally.gaps.add(`${this.#path}: no journal files there`);
+  }
+}
+
+function cursorOf(text: string | null, tally: LogTally): EntryPosition | null {
+  if (text === null) return null;
+  const cursor = parseCursor(text);
+  if (cursor === null) tally.gaps.add(`not a journal cursor: "${text.slice(0, 200)}"; read from the start`);
+  return cursor;
+}
+
+/** Whether a file's header says that nothing in it can be wanted: null when it has to be read. */
+function passedOver(file: JournalFile, scan: ScanOptions): "out-of-window" | "holds-cursor" | null {
+  const { headRealtime, tailRealtime, seqnumId, headSeqnum, tailSeqnum, entries } = file.header;
+  if (entries === 0) return null;
+  const { cursor } = scan;
+  if (cursor !== null && cursor.seqnumId === seqnumId && tailSeqnum <= cursor.seqnum) {
+    return tailSeqnum === cursor.seqnum && headSeqnum <= cursor.seqnum ? "holds-cursor" : "out-of-window";
+  }
+  const before = Math.max(headRealtime, tailRealtime) < scan.since;
+  const after = Math.min(headRealtime, tailRealtime) > scan.until;
+  return tailRealtime > 0 && (before || after) ? "out-of-window" : null;
+}

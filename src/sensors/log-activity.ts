@@ -1,0 +1,194 @@
+import type { LogFacts } from "../facts/log.ts";
+import { type EventMatch, pidOf } from "../protocol/grammar.ts";
+import { managerMessage, matchLine, matchManagerLine } from "../protocol/guest-lines.ts";
+import type { SeenLine } from "./log-evidence.ts";
+import type { LogEntry, LogReadSummary } from "./log-reader.ts";
+import { ServerLife } from "./log-server.ts";
+
+const SERVERS = 8;
+/** The manager says "Started" while the program starts: either line can come first, this far apart (milliseconds). */
+const START_RACE_MS = 2000;
+
+/** Tags of the shims whose lines tell of the process that prints them. */
+const SHIM_TAG = /\[(?:cuda-transport|libvgpu-(?:cuda|cudart|nvml|cublas|cublasLt)|vgpu-fp|vgpu-libload)\]/;
+/** How far behind its tag a shim's line may name its pid. */
+const PID_REACH = 400;
+/** The time in front of a slog line. */
+const SLOG_TIME = /\btime=(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d))/;
+/** A journal written out as text: "Mar 26 06:35:38 host ollama[6957]: ", or with an ISO time. */
+const EXPORTED_PREFIX =
+  /^(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?[+-]\d\d:?\d\d)) \S{1,255} [^\s[]{1,64}\[(\d{1,10})\]: /;
+
+const timeOf = (iso: string | undefined): number | null => {
+  const time = iso === undefined ? Number.NaN : Date.parse(iso.replace(/([+-]\d\d)(\d\d)$/, "$1:$2"));
+  return Number.isNaN(time) ? null : time;
+};
+
+/**
+ * Folds the entries of one reading, of one or several sources, into facts, in memory that does not grow with the log.
+ * Entries are given in the order of their source; where a journal and a file belong together, the journal goes first.
+ *
+ * INVARIANTS
+ * - A line adds to one server's life at most. In a journal that is the unit's invocation that the line names; where
+ *   there is none, a life begins at a start ("Started", "Listening on", another boot) and lasts until the next.
+ * - What a line says is kept of the process that it names, else of the one named last in the same stream, else of the
+ *   process that printed it (docs/wire.md, "Whose line it is").
+ * - Only what a grammar knows is kept, and of that a bounded sample without payload.
+ */
+export class LogActivity {
+  readonly #unit: string | null;
+  /** Most recently seen last. */
+  #lives: ServerLife[] = [];
+  readonly #order = new Map<ServerLife, number>();
+  /** The life that entries without an invocation belong to now. */
+  #anonymous: ServerLife | null = null;
+  #ordinal = 0;
+  #made = 0;
+  #truncated = 0;
+  #suppressed = 0;
+
+  /** `unit`: in text files, only what the manager says of this unit counts; null takes what it says of any. */
+  constructor(unit: string | null = null) {
+    this.#unit = unit;
+  }
+
+  add(entry: LogEntry): void {
+    const text = entry.message.toString("latin1");
+    const line = this.#lineOf(entry, text);
+    if (entry.truncated) this.#truncated += 1;
+    if (entry.fromManager) {
+      this.#addManagerLine(line, matchManagerLine(text), 0);
+      return;
+    }
+    const written = entry.bootId === null ? managerMessage(text) : null;
+    if (written !== null) {
+      const events = matchManagerLine(written).filter(({ event }) => "unit" in event && this.#isOurs(event.unit));
+      this.#addManagerLine(line, events, text.length - written.length);
+      return;
+    }
+    this.#addWorkloadLine(line, matchLine(text));
+  }
+
+  facts(summaries: readonly LogReadSummary[]): LogFacts {
+    const nothingRead = summaries.every((summary) => summary.scanned === 0);
+    const whole = summaries.every((summary) => summary.gaps.length === 0 && summary.suppressed === 0);
+    const lives = [...this.#lives].sort((a, b) => (this.#order.get(a) ?? 0) - (this.#order.get(b) ?? 0));
+    if (lives.every((life) => life.firstAt !== null)) lives.sort((a, b) => (a.firstAt ?? 0) - (b.firstAt ?? 0));
+    return {
+      sources: summaries.map(({ kind, path, entries, bytes, firstAt, lastAt, suppressed, gaps, machineIds }) => ({
+        kind,
+        path,
+        entries,
+        bytes,
+        firstAt,
+        lastAt,
+        suppressed,
+        gaps,
+        machineIds,
+      })),
+      coverage: nothingRead ? "none" : whole && this.#truncated === 0 && this.#suppressed === 0 ? "full" : "partial",
+      servers: lives.map((life) => life.facts()),
+      serversDropped: this.#made - this.#lives.length,
+    };
+  }
+
+  #isOurs(unit: string | null): boolean {
+    return unit !== null && (this.#unit === null || unit === this.#unit);
+  }
+
+  #lineOf(entry: LogEntry, text: string): SeenLine {
+    const ordinal = this.#ordinal;
+    this.#ordinal += 1;
+    if (entry.bootId !== null || entry.fromManager) return { entry, text, at: entry.at, ordinal };
+    const prefix = EXPORTED_PREFIX.exec(text);
+    const at = entry.at ?? timeOf(prefix?.[1]) ?? (text.includes("time=") ? timeOf(SLOG_TIME.exec(text)?.[1]) : null);
+    const pid = prefix === null ? entry.pid : Number(prefix[2]);
+    return { entry: pid === entry.pid ? entry : { ...entry, pid }, text, at, ordinal };
+  }
+
+  #addManagerLine(line: SeenLine, events: readonly EventMatch[], offset: number): void {
+    for (const { event } of events) if (event.kind === "messages-suppressed") this.#suppressed += event.count;
+    const about = events.filter(({ event }) => event.kind !== "messages-suppressed");
+    const life = this.#lifeOf(line, about);
+    life.noteLine({ ...line, entry: { ...line.entry, fromManager: true } });
+    for (const match of about) life.note(match.event, line, match, offset);
+  }
+
+  #addWorkloadLine(line: SeenLine, events: readonly EventMatch[]): void {
+    const life = this.#lifeOf(line, events);
+    life.noteLine(line);
+    const tag = SHIM_TAG.exec(line.text);
+    let counted = null;
+    for (const match of events) {
+      if (match.grammar.source !== "shim") {
+        life.note(match.event, line, match);
+        continue;
+      }
+      const process = life.process(life.attribute(line, match.pid), line.ordinal);
+      if (process !== counted) process.noteLine(line);
+      counted = process;
+      process.note(match.event, line, match);
+    }
+    if (counted === null && tag !== null) {
+      const named = pidOf(line.text, tag.index, tag.index + PID_REACH);
+      life.process(life.attribute(line, named), line.ordinal).noteLine(line);
+    }
+  }
+
+  #lifeOf(line: SeenLine, events: readonly EventMatch[]): ServerLife {
+    const { invocationId, bootId } = line.entry;
+    if (invocationId !== null) {
+      const known = this.#lives.find((life) => life.invocationId === invocationId);
+      return this.#keep(known ?? new ServerLife(invocationId, bootId));
+    }
+    const current = this.#anonymous;
+    const life =
+      current === null || this.#startsAnother(current, line, events)
+        ? (this.#lifeInJournal(line, events) ?? new ServerLife(null, bootId))
+        : current;
+    this.#anonymous = life;
+    return this.#keep(life);
+  }
+
+  #startsAnother(current: ServerLife, line: SeenLine, events: readonly EventMatch[]): boolean {
+    if (line.entry.bootId !== null && current.bootId !== null && line.entry.bootId !== current.bootId) return true;
+    if (events.some(({ event }) => event.kind === "server-listening")) {
+      return current.listening || current.ended || (current.used && !current.started);
+    }
+    if (!events.some(({ event }) => event.kind === "unit-started")) return false;
+    const justNow =
+      line.at !== null && current.firstAt !== null && Math.abs(line.at - current.firstAt) <= START_RACE_MS;
+    return current.started || current.ended || (current.used && !justNow);
+  }
+
+  /** A server whose stderr goes to a file: the file's start belongs to the life that the journal shows at that time. */
+  #lifeInJournal(line: SeenLine, events: readonly EventMatch[]): ServerLife | null {
+    const at = line.at;
+    if (at === null || line.entry.bootId !== null) return null;
+    if (!events.some(({ event }) => event.kind === "server-listening")) return null;
+    const candidates = this.#lives.filter(
+      (life) =>
+        life.invocationId !== null &&
+        !life.listening &&
+        life.firstAt !== null &&
+        life.firstAt - START_RACE_MS <= at &&
+        (!life.ended || (life.lastAt !== null && life.lastAt >= at)),
+    );
+    return candidates.reduce<ServerLife | null>(
+      (best, life) => (best === null || (life.firstAt ?? 0) >= (best.firstAt ?? 0) ? life : best),
+      null,
+    );
+  }
+
+  /** Puts a life last in the order of being seen; beyond the limit, the one seen longest ago is given up. */
+  #keep(life: ServerLife): ServerLife {
+    if (this.#lives.at(-1) === life) return life;
+    if (!this.#order.has(life)) {
+      this.#order.set(life, this.#made);
+      this.#made += 1;
+    }
+    this.#lives = [...this.#lives.filter((other) => other !== life), life];
+    for (const dropped of this.#lives.splice(0, Math.max(0, this.#lives.length - SERVERS))) this.#order.delete(dropped);
+    return life;
+  }
+}

@@ -1,0 +1,139 @@
+import type { LogSample, Seen } from "../facts/log.ts";
+import type { EventMatch } from "../protocol/grammar.ts";
+import type { LogEntry } from "./log-reader.ts";
+
+/** Longest sample text, in characters. */
+export const SAMPLE_LENGTH = 300;
+/** What is copied of a line for a sample: a copy's payload in hex is removed from it before it is cut. */
+const COPIED = 1024;
+/** Longest piece of an error's own text: such texts can quote what was asked of the model. */
+const ERROR_TEXT = 200;
+
+/** The tag in front of a message, which belongs to its sample. */
+const TAG_BEFORE = /\[[a-z-]{2,24}\] $/;
+/** Where a message of another writer begins in a merged line; nothing behind it is known to be fit to keep. */
+const NEXT_MESSAGE = /[\r\n]|\[[a-z-]{2,24}\] |\[GIN\] |\btime=\d{4}-|\b(?:prompt|images|content|messages)\b/;
+const PAYLOADS: readonly (readonly [RegExp, string])[] = [
+  [/bytes=\[[^\]]*\]?/g, "bytes=[\u2026]"],
+  [/(first8|volatile_g2h0)=[0-9a-fA-F]+/g, "$1=\u2026"],
+];
+const LONG_ERROR = new RegExp(`\\berror="((?:[^"\\\\]|\\\\.){${ERROR_TEXT}})(?:[^"\\\\]|\\\\.)*"?`, "g");
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** A line kept to be shown later. Only the piece that matters is copied, so that a long line is not held in memory. */
+interface Quote {
+  readonly bytes: Buffer;
+  /** Bytes at the start of `bytes` that the grammar has read. */
+  readonly read: number;
+  readonly at: number | null;
+  readonly locator: string;
+  readonly ordinal: number;
+}
+
+export interface SeenLine {
+  readonly entry: LogEntry;
+  /** The message, latin1-decoded. */
+  readonly text: string;
+  readonly at: number | null;
+  readonly ordinal: number;
+}
+
+function quoteOf(line: SeenLine, match: EventMatch, offset: number): Quote {
+  const start = match.start + offset;
+  const tag = TAG_BEFORE.exec(line.text.slice(Math.max(0, start - 28), start))?.[0].length ?? 0;
+  const piece = line.entry.message.subarray(start - tag, start - tag + COPIED);
+  return {
+    bytes: Buffer.from(piece),
+    read: match.end - match.start + tag,
+    at: line.at,
+    locator: line.entry.locator,
+    ordinal: line.ordinal,
+  };
+}
+
+const escaped = (character: string): string => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+
+/** Bytes as text: UTF-8 where they are UTF-8, with controls (and the bytes that are not) written as \xNN. */
+function readable(latin1: string): string {
+  try {
+    return utf8.decode(Buffer.from(latin1, "latin1")).replace(/[\x00-\x1f\x7f-\x9f]/g, escaped);
+  } catch {
+    return latin1.replace(/[\x00-\x1f\x7f-\xff]/g, escaped);
+  }
+}
+
+function sampleOf(quote: Quote): LogSample {
+  const whole = quote.bytes.toString("latin1");
+  const tail = whole.slice(quote.read);
+  const stop = NEXT_MESSAGE.exec(tail)?.index ?? tail.length;
+  let text = readable((whole.slice(0, quote.read) + tail.slice(0, stop)).trimEnd());
+  for (const [payload, mark] of PAYLOADS) text = text.replace(payload, mark);
+  text = text.replace(LONG_ERROR, 'error="$1\u2026"');
+  if (text.length > SAMPLE_LENGTH) text = `${text.slice(0, SAMPLE_LENGTH - 1)}\u2026`;
+  return { text, at: quote.at, locator: quote.locator, ordinal: quote.ordinal };
+}
+
+/** Counts one thing and keeps its first and last line. */
+export class Tally {
+  #count = 0;
+  #first: Quote | null = null;
+  #last: Quote | null = null;
+
+  /** `offset`: where in the line's text the matched text begins, when the match was made on a part of it. */
+  note(line: SeenLine, match: EventMatch, offset = 0): this {
+    this.#last = quoteOf(line, match, offset);
+    this.#first ??= this.#last;
+    this.#count += 1;
+    return this;
+  }
+
+  get lastOrdinal(): number {
+    return this.#last?.ordinal ?? -1;
+  }
+
+  seen(): Seen | null {
+    if (this.#first === null || this.#last === null) return null;
+    return { count: this.#count, first: sampleOf(this.#first), last: sampleOf(this.#last) };
+  }
+
+  /** Seen with the last occurrence's details, or null when it never was or has none. */
+  with<T extends object>(details: T | null): (Seen & T) | null {
+    const seen = this.seen();
+    return seen === null || details === null ? null : { ...seen, ...details };
+  }
+
+  sample(): LogSample | null {
+    return this.#last === null ? null : sampleOf(this.#last);
+  }
+}
+
+/** A map of at most `limit` entries: a new key beyond it drops the entry that was used longest ago. */
+export class BoundedMap<K, V> {
+  readonly #entries = new Map<K, V>();
+  readonly #limit: number;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** The entry of the key, made when there is none; it becomes the most recently used. */
+  use(key: K, make: () => V): V {
+    const known = this.#entries.get(key);
+    const value = known ?? make();
+    if (known === undefined && this.#entries.size >= this.#limit) {
+      const oldest = this.#entries.keys().next();
+      if (!oldest.done) this.#entries.delete(oldest.value);
+    }
+    this.#entries.delete(key);
+    this.#entries.set(key, value);
+    return value;
+  }
+
+  get(key: K): V | undefined {
+    return this.#entries.get(key);
+  }
+
+  values(): V[] {
+    return [...this.#entries.values()];
+  }
+}

@@ -1,0 +1,102 @@
+import { realpath } from "node:fs/promises";
+import type { LogFacts } from "../facts/log.ts";
+import { notRead, type Reading, valueIn, wasRead } from "../facts/reading.ts";
+import type { UnitFacts, WorkloadFacts } from "../facts/workload.ts";
+import type { SensorContext } from "./context.ts";
+import { defaultJournal } from "./journal/directory.ts";
+import { LogActivity } from "./log-activity.ts";
+import { LogFileReader } from "./log-file.ts";
+import type { LogReader, LogReadOptions } from "./log-reader.ts";
+import { mergeLogs } from "./merge-logs.ts";
+import { openLog } from "./open-log.ts";
+import { RootFs } from "./root-fs.ts";
+
+/** The logs that were read, and which plain files they are. */
+export interface LogChoice {
+  readonly facts: LogFacts;
+  /** Real paths of the files given. */
+  readonly files: readonly string[];
+}
+
+export interface GivenLogs {
+  readonly journal: string | null;
+  readonly log: string | null;
+  readonly unit: string;
+  readonly since: number | null;
+  readonly until: number | null;
+}
+
+/** Lines of the manager about a start come a little before the process that it starts. */
+const BEFORE_START_MS = 60_000;
+/** How far back a default journal is read when no process of the workload runs. */
+const LOOK_BACK_MS = 24 * 3600 * 1000;
+
+/** The logs named with --journal and --log; `skipped` when none was. Their paths are this machine's, not the root's. */
+export async function readGivenLogs(given: GivenLogs, signal: AbortSignal): Promise<Reading<LogChoice>> {
+  const paths = [given.journal, given.log].filter((path) => path !== null);
+  if (paths.length === 0) return notRead("skipped", "no log was named");
+  const fs = new RootFs("/");
+  const readers = await Promise.all(paths.map((path) => openLog(path, fs)));
+  const facts = await readAll(readers, { unit: given.unit, since: given.since, until: given.until, afterCursor: null, signal });
+  const files = await Promise.all(paths.map((path) => realpath(path).catch(() => path)));
+  return wasRead({ facts, files });
+}
+
+/**
+ * The log of the workload where it really goes: the file that its stderr leads to, and the journal, which keeps its
+ * stdout and the manager's lines. Without a process, where the unit says that its stderr goes.
+ */
+export async function readDefaultLogs(
+  context: SensorContext,
+  unit: Reading<UnitFacts>,
+  workload: Reading<WorkloadFacts>,
+): Promise<Reading<LogChoice>> {
+  const readers: LogReader[] = [defaultJournal(context.fs)];
+  const file = await sinkFile(context, unit, workload);
+  if (file !== null) readers.push(new LogFileReader(file, context.fs));
+  const { scope } = context;
+  const facts = await readAll(readers, {
+    unit: ownUnit(scope.unit, workload),
+    since: scope.since ?? defaultSince(context, unit, workload),
+    until: scope.until,
+    afterCursor: null,
+    signal: context.signal,
+  });
+  return wasRead({ facts, files: file === null ? [] : [file] });
+}
+
+/** With --pid the process's own unit is the one whose lines count. */
+function ownUnit(unit: string, workload: Reading<WorkloadFacts>): string {
+  const found = valueIn(workload);
+  return found?.foundBy === "pid" ? (found.processes[0]?.unit ?? unit) : unit;
+}
+
+async function sinkFile(context: SensorContext, unit: Reading<UnitFacts>, workload: Reading<WorkloadFacts>): Promise<string | null> {
+  const processes = valueIn(workload)?.processes ?? [];
+  const server = processes.find(({ role }) => role === "server") ?? processes[0];
+  if (server !== undefined) {
+    const target = valueIn(server.stderr);
+    return target?.to === "file" && !target.deleted ? await context.fs.viewOf(server.pid, target.path) : null;
+  }
+  const written = /^(?:append|file|truncate):(\/.+)$/.exec(valueIn(unit)?.standardError ?? "");
+  return written?.[1] ?? null;
+}
+
+/** A capture is judged whole. On a live machine lines before the process's start are of an earlier one. */
+function defaultSince(context: SensorContext, unit: Reading<UnitFacts>, workload: Reading<WorkloadFacts>): number | null {
+  if (context.scope.subject !== "live") return null;
+  const starts = (valueIn(workload)?.processes ?? []).flatMap(({ startedAt }) => startedAt ?? []);
+  if (starts.length > 0) return Math.min(...starts) - BEFORE_START_MS;
+  const last = valueIn(unit)?.activeEnterAt ?? null;
+  return last === null ? context.now() - LOOK_BACK_MS : last - BEFORE_START_MS;
+}
+
+async function readAll(readers: readonly LogReader[], options: LogReadOptions): Promise<LogFacts> {
+  const parts: LogFacts[] = [];
+  for (const reader of readers) {
+    const activity = new LogActivity();
+    const summary = await reader.read((entry) => activity.add(entry), options);
+    parts.push(activity.facts([summary]));
+  }
+  return mergeLogs(parts);
+}

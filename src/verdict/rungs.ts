@@ -1,0 +1,120 @@
+import type { Finding } from "../checks/finding.ts";
+import {
+  barMappedBy,
+  currentLife,
+  driverShimsOf,
+  gpuProcessesOf,
+  judgedByLog,
+  judgedLogs,
+  logOf,
+} from "../checks/view.ts";
+import type { Facts } from "../facts/facts.ts";
+import { valueIn } from "../facts/reading.ts";
+import type { ProcessFacts } from "../facts/workload.ts";
+import type { Rung } from "../protocol/vocabulary.ts";
+
+/** STATUS register: the last call came back without an error. */
+const STATUS_DONE = 2;
+
+export interface RungProof {
+  readonly rung: Rung;
+  /** Epoch milliseconds of the last answer seen; null when the rung does not rest on one, or it has no time. */
+  readonly answeredAt: number | null;
+  /** What the rung rests on. */
+  readonly basis: "processes" | "log" | "registers";
+  /** Why the next rung is not reached, in words. */
+  readonly short: string;
+}
+
+/**
+ * The highest rung whose evidence is complete, whatever failed beside it. A higher rung's evidence implies the lower
+ * ones: a process with the BAR mapped could open the device. Null when there is no evidence of any kind.
+ */
+export function provenRung(facts: Facts, findings: readonly Finding[]): RungProof | null {
+  return (
+    connectedProof(facts) ?? discoveredProof(facts, findings) ?? configuredProof(facts, findings) ?? lowestProof(facts)
+  );
+}
+
+function connectedProof(facts: Facts): RungProof | null {
+  const short =
+    "the calls' answers do not say where they ran: that takes the host's own record, or a trace of this guest";
+  const life = valueIn(currentLife(facts));
+  for (const process of gpuProcessesOf(facts)) {
+    if (barMappedBy(process) === undefined) continue;
+    const answered = logOf(process, life)?.answered ?? null;
+    if (answered !== null) return { rung: "connected", answeredAt: answered.last.at, basis: "processes", short };
+    if (registersShowAnswer(facts, process)) return { rung: "connected", answeredAt: null, basis: "registers", short };
+  }
+  if (!judgedByLog(facts)) return null;
+  const answers = judgedLogs(facts).logs.flatMap((log) =>
+    log.connected !== null || log.answered !== null ? [log.answered] : [],
+  );
+  const last = answers.filter((seen) => seen !== null).at(-1);
+  return last === undefined ? null : { rung: "connected", answeredAt: last.last.at, basis: "log", short };
+}
+
+/**
+ * The device's registers show a finished call of this very process: SCRATCH is its pid in both passes (so nothing is
+ * being staged), RESPONSE_LEN is set by the host's answer, and STATUS is DONE. DONE alone is not enough: registering
+ * shared memory sets it too.
+ */
+export function registersShowAnswer(facts: Facts, process: ProcessFacts): boolean {
+  const bars = valueIn(facts.bars);
+  if (bars?.outcome !== "read" || bars.status !== STATUS_DONE || bars.passes.length < 2) return false;
+  return bars.passes.every(({ registers, timestampUs }) => {
+    const answered = registers["RESPONSE_LEN"] === 1 && registers["ERROR_CODE"] === 0 && (timestampUs ?? 0) > 0;
+    return answered && registers["SCRATCH"] === process.nsPid;
+  });
+}
+
+function discoveredProof(facts: Facts, findings: readonly Finding[]): RungProof | null {
+  const found = outcomeOf(findings, "discovery") === "pass";
+  const logs = judgedLogs(facts).logs;
+  const shimSeen = gpuProcessesOf(facts).some((process) => driverShimsOf(process).length > 0);
+  const shimSpoke =
+    judgedByLog(facts) && logs.some(({ deviceFound, connected }) => deviceFound !== null || connected !== null);
+  if (!(found && (shimSeen || shimSpoke))) return null;
+  const mapped = gpuProcessesOf(facts).some((process) => barMappedBy(process) !== undefined);
+  const short =
+    mapped || logs.some(({ connected }) => connected !== null)
+      ? "the device is mapped and no call is seen to have come back"
+      : "no process of the workload has mapped the device yet";
+  return { rung: "discovered", answeredAt: null, basis: shimSeen ? "processes" : "log", short };
+}
+
+const CONFIGURING = ["pci-device", "bar-access", "service-identity", "shim-files"] as const;
+
+function configuredProof(facts: Facts, findings: readonly Finding[]): RungProof | null {
+  const life = valueIn(currentLife(facts));
+  const spoke =
+    judgedByLog(facts) &&
+    life?.processes.some(({ connected, answered }) => connected !== null || answered !== null) === true;
+  const sound = CONFIGURING.every((name) => ["pass", "info"].includes(outcomeOf(findings, name)));
+  const softened = CONFIGURING.every((name) => ["pass", "info", "warn"].includes(outcomeOf(findings, name)));
+  if (!sound && !softened && !spoke) return null;
+  return {
+    rung: "configured",
+    answeredAt: null,
+    basis: spoke && !softened ? "log" : "processes",
+    short: "no process of the workload has the shim loaded now: nothing is asked of the GPU",
+  };
+}
+
+/** Something was read, and no rung above the lowest has its evidence. */
+function lowestProof(facts: Facts): RungProof | null {
+  const anything =
+    facts.pci.state === "read" || valueIn(facts.workload)?.processes.length || currentLife(facts).state === "read";
+  if (!anything) return null;
+  return {
+    rung: "unconfigured",
+    answeredAt: null,
+    basis: "processes",
+    short: "the evidence for a sound configuration is not complete",
+  };
+}
+
+/** The best-known outcome of a check: its findings are sorted worst first. */
+function outcomeOf(findings: readonly Finding[], check: string): Finding["outcome"] {
+  return findings.find((finding) => finding.check === check)?.outcome ?? "unknown";
+}

@@ -1,0 +1,96 @@
+import { causeOf } from "../checks/catalogue.ts";
+import type { CauseId, Finding } from "../checks/finding.ts";
+import { gpuProcessesOf } from "../checks/view.ts";
+import type { Facts } from "../facts/facts.ts";
+import type { Rung } from "../protocol/vocabulary.ts";
+import type { RungProof } from "./rungs.ts";
+
+/** The words that stand below `executing`, always the same, so that people can search for them. */
+export const NOT_PROVEN = "GPU execution not proven";
+
+interface Said {
+  readonly facts: Facts;
+  readonly findings: readonly Finding[];
+  readonly rung: Rung | null;
+  readonly proof: RungProof | null;
+  readonly primary: Finding | undefined;
+}
+
+/** One or two sentences: what is proven, on what, and why no more. */
+export function statementOf({ facts, rung, proof, primary }: Said): string {
+  if (rung === null || proof === null) {
+    return "No verdict: nothing of the subject could be read. The sources below say why.";
+  }
+  if (primary !== undefined) return `${sentence(primary.message)} ${reached(facts, rung, proof)}`.trim();
+  switch (rung) {
+    case "unconfigured":
+      return sentence(proof.short);
+    case "configured":
+      return gpuProcessesOf(facts).length === 0
+        ? "Device, access, shim and unit are sound. Nothing uses the GPU now."
+        : sentence(`device, access, shim and unit are sound; ${proof.short}`);
+    case "discovered":
+      return sentence(`the workload found the GPU, which is answered from constants; ${proof.short}`);
+    default:
+      return `${sentence(connectedBasis(facts, proof))} ${sentence(proof.short)}`;
+  }
+}
+
+function connectedBasis(facts: Facts, proof: RungProof): string {
+  const when = ago(facts, proof.answeredAt);
+  switch (proof.basis) {
+    case "registers":
+      return "the device's registers show that the last call of the workload's process came back without an error";
+    case "log":
+      return `calls of the log's last process were answered${when}`;
+    case "processes":
+      return `calls of the process that has the device mapped were answered${when}`;
+  }
+}
+
+function ago(facts: Facts, at: number | null): string {
+  if (at === null || facts.scope.subject !== "live") return "";
+  const seconds = Math.max(0, (facts.collectedAt - at) / 1000);
+  if (seconds < 10) return ` (the last ${seconds.toFixed(1)} s ago)`;
+  if (seconds < 600) return ` (the last ${Math.round(seconds)} s ago)`;
+  return ` (the last ${Math.round(seconds / 60)} min ago)`;
+}
+
+/** What held before or beside the failure. */
+function reached(facts: Facts, rung: Rung, proof: RungProof): string {
+  if (rung !== "connected") return "";
+  return sentence(connectedBasis(facts, proof));
+}
+
+function sentence(text: string): string {
+  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
+}
+
+/** What to do next, most telling first. */
+export function nextSteps(facts: Facts, rung: Rung | null, cause: CauseId | null): string[] {
+  if (cause !== null) {
+    const { remedy, fixedBy } = causeOf(cause);
+    return [`${fixedBy}: ${remedy.text}`];
+  }
+  switch (rung) {
+    case null:
+      return [
+        "Run the doctor on the VM as root, or give it a root with --root, a journal with --journal, a log with --log.",
+      ];
+    case "unconfigured":
+      return ["Mend what could not be judged below, as root, and run the doctor again."];
+    case "configured":
+      return ["Load a model or start the CUDA program, and run the doctor again while it runs."];
+    case "discovered":
+      return ["Send one request, and run the doctor again while the runner lives."];
+    case "connected":
+      return facts.scope.subject === "live"
+        ? [
+            "Compare with the mediator's log on the host for the same time: launches of this vm_id prove where the calls ran.",
+          ]
+        : ["Compare with the mediator's log of the same time: launches of this vm_id prove where the calls ran."];
+    default:
+      return [];
+  }
+}

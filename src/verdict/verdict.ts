@@ -1,0 +1,79 @@
+import { causeOf } from "../checks/catalogue.ts";
+import type { CauseId, Finding } from "../checks/finding.ts";
+import type { Facts } from "../facts/facts.ts";
+import { HOPS, type Hop, type HopState, RUNGS, type Rung } from "../protocol/vocabulary.ts";
+import { type HopVerdict, hopsOf } from "./hops.ts";
+import { provenRung, type RungProof } from "./rungs.ts";
+import { nextSteps, statementOf } from "./statement.ts";
+
+export interface Verdict {
+  /** null: nothing could be read that a verdict could rest on. */
+  readonly rung: Rung | null;
+  readonly statement: string;
+  readonly proven: boolean;
+  readonly refuted: readonly Rung[];
+  readonly hops: readonly HopVerdict[];
+  readonly firstBrokenHop: Hop | null;
+  readonly cause: CauseId | null;
+  readonly next: readonly string[];
+}
+
+export type { HopState };
+
+/**
+ * The verdict on what was found. The rung is the highest whose evidence is complete, held down by what failed: a
+ * cause names the highest rung that can hold beside it.
+ */
+export function judge(facts: Facts, findings: readonly Finding[]): Verdict {
+  const primary = primaryFailure(findings);
+  const proof = provenRung(facts, findings);
+  const rung = proof === null ? null : lowest(proof.rung, capOf(findings));
+  const cause = primary?.cause ?? null;
+  const firstBrokenHop = cause === null ? null : causeOf(cause).hop;
+  const hops = hopsOf(facts, findings, firstBrokenHop, cause);
+  const refuted = refutedRungs(rung, cause);
+  return {
+    rung,
+    statement: statementOf({ facts, findings, rung, proof, primary }),
+    proven: rung === "executing" || rung === "correct",
+    refuted,
+    hops,
+    firstBrokenHop,
+    cause,
+    next: nextSteps(facts, rung, cause),
+  };
+}
+
+/** The failure that explains the others: the first in the checks' order that is no mere symptom. */
+export function primaryFailure(findings: readonly Finding[]): Finding | undefined {
+  const failures = findings.filter(({ outcome, cause }) => outcome === "fail" && cause !== null);
+  return failures.find(({ cause }) => cause !== null && causeOf(cause).symptom !== true) ?? failures[0];
+}
+
+/** Failures hold the rung down; warnings do so only where their cause says that something is not there at all. */
+function capOf(findings: readonly Finding[]): Rung {
+  return findings
+    .filter(({ outcome }) => outcome === "fail" || outcome === "warn")
+    .flatMap(({ cause, outcome }) => {
+      if (cause === null) return [];
+      const { cap, severity } = causeOf(cause);
+      // A cause that is a failure by nature and was softened here has been overcome since.
+      return outcome === severity ? [cap] : [];
+    })
+    .reduce(lowest, "correct");
+}
+
+function lowest(a: Rung, b: Rung): Rung {
+  return RUNGS.indexOf(a) < RUNGS.indexOf(b) ? a : b;
+}
+
+/** A failure refutes the first rung that it keeps from holding; what is above was not reached and stays unproven. */
+function refutedRungs(rung: Rung | null, cause: CauseId | null): Rung[] {
+  if (rung === null || cause === null) return [];
+  const next = RUNGS[RUNGS.indexOf(causeOf(cause).cap) + 1];
+  return next !== undefined && RUNGS.indexOf(next) > RUNGS.indexOf(rung) && next !== "executing" && next !== "correct"
+    ? [next]
+    : [];
+}
+
+export { HOPS, type RungProof };

@@ -1,0 +1,216 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, rmdir, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { CHECKOUT } from "./cache.ts";
+import { deviceTreeFiles, type TreeDevice } from "./device-tree.ts";
+import { type GuestFiles, stageFiles, standInFiles } from "./payload.ts";
+import { dieWithParent, ended, type ProcessResult, run } from "./process.ts";
+import { systemdRoot } from "./rootfs.ts";
+
+export interface ContainerSpec {
+  /** Files to add by absolute path. */
+  readonly files?: GuestFiles;
+  /** Unit files by name, "ollama.service". They are not started: a test does that with `exec`. */
+  readonly units?: Readonly<Record<string, string>>;
+  /** PCI functions to show below /sys; the machine's own are hidden. [] shows none. */
+  readonly devices?: readonly TreeDevice[];
+}
+
+export interface ExecOptions {
+  readonly timeoutMs?: number;
+  /** User name, root unless said otherwise. */
+  readonly user?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface Container {
+  /** Runs bash in all of the container's namespaces, working directory /. */
+  exec(command: string, options?: ExecOptions): Promise<ProcessResult>;
+  /** Runs a command until it exits with 0. Throws with its last output at the time limit. */
+  until(command: string, timeoutMs?: number): Promise<ProcessResult>;
+  /** The container's /var/log/journal on this machine; it stays readable after `stop`, until `dispose`. */
+  readonly journalDir: string;
+  /** The container's root as its PID 1 sees it, on this machine; gone after `stop`. */
+  readonly rootDir: string;
+  /** PID 1 of the container, on this machine. */
+  readonly pid: number;
+  /** Ends everything inside at once, as a power cut does. */
+  stop(): Promise<void>;
+  /** stop, then removes what is left on this machine. `await using` does it. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const LAUNCHER = join(HERE, "container/launch.sh");
+const START_LIMIT_MS = 30_000;
+const EXEC_LIMIT_MS = 60_000;
+const RETRY_MS = 50;
+/** /sys is writable here, as on a VM; what would act on this machine's hardware through it stays off. */
+const MASKED = ["systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udevd-kernel.socket"];
+const MASKED_TOO = ["systemd-udevd-control.socket", "systemd-sysctl.service", "systemd-modules-load.service"];
+
+/** Boots a container with systemd as its PID 1, its own journald, process, mount and network namespaces. */
+export async function startContainer(spec: ContainerSpec = {}): Promise<Container> {
+  const root = join(await systemdRoot(), "root");
+  const work = await mkdtemp(join(tmpdir(), "vgpu-bench-container-"));
+  const cgroup = join(await unifiedHierarchy(), basename(work));
+  try {
+    await stage(work, spec);
+    const launcher = launch(work, root, cgroup, spec.devices !== undefined);
+    const container = new RunningContainer(work, cgroup, launcher.child);
+    try {
+      await container.waitForBoot(launcher.output);
+      return container;
+    } catch (error) {
+      await container[Symbol.asyncDispose]();
+      throw error;
+    }
+  } catch (error) {
+    await rm(work, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function stage(work: string, spec: ContainerSpec): Promise<void> {
+  for (const name of ["upper", "work", "merged", "journal", "sysfs", "sys-upper", "sys-work", "devices"])
+    await mkdir(join(work, name));
+  const upper = join(work, "upper");
+  await stageFiles(upper, await standInFiles());
+  const units = Object.entries(spec.units ?? {}).map(([name, text]) => [`/etc/systemd/system/${name}`, text]);
+  await stageFiles(upper, { ...spec.files, ...Object.fromEntries(units) });
+  await mkdir(join(upper, "etc/systemd/system"), { recursive: true });
+  for (const unit of [...MASKED, ...MASKED_TOO]) await symlink("/dev/null", join(upper, "etc/systemd/system", unit));
+  await stageFiles(join(work, "devices"), deviceTreeFiles(spec.devices ?? []));
+}
+
+function launch(work: string, root: string, cgroup: string, hasDevices: boolean) {
+  const [program, args] = dieWithParent(["bash", LAUNCHER, "start"]);
+  const devices = hasDevices ? join(work, "devices") : "";
+  const env = { ...process.env, WORK: work, ROOT: root, CGROUP: cgroup, CHECKOUT, DEVICES: devices };
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
+  let said = "";
+  const keep = (chunk: Buffer): void => {
+    said = `${said}${chunk}`.slice(-4000);
+  };
+  child.stdout.on("data", keep);
+  child.stderr.on("data", keep);
+  return { child, output: () => said };
+}
+
+/** Where the unified control group hierarchy is mounted; it has its own place on hybrid systems. */
+async function unifiedHierarchy(): Promise<string> {
+  for (const line of (await readFile("/proc/self/mounts", "utf8")).split("\n")) {
+    const [, place, type] = line.split(" ");
+    if (type === "cgroup2" && place !== undefined) return place;
+  }
+  throw new Error("no cgroup2 file system is mounted: systemd cannot run in a container here");
+}
+
+class RunningContainer implements Container {
+  readonly journalDir: string;
+  readonly #work: string;
+  readonly #cgroup: string;
+  readonly #launcher: ChildProcess;
+  #pid = 0;
+
+  constructor(work: string, cgroup: string, launcher: ChildProcess) {
+    this.#work = work;
+    this.#cgroup = cgroup;
+    this.#launcher = launcher;
+    this.journalDir = join(work, "journal");
+  }
+
+  get pid(): number {
+    return this.#pid;
+  }
+
+  get rootDir(): string {
+    return `/proc/${this.#pid}/root`;
+  }
+
+  async waitForBoot(output: () => string): Promise<void> {
+    const deadline = performance.now() + START_LIMIT_MS;
+    while (this.#launcher.exitCode === null && performance.now() < deadline) {
+      this.#pid = await onlyChild(this.#launcher.pid ?? 0);
+      if (this.#pid > 0 && existsSync(join(this.rootDir, "run/systemd/private"))) {
+        const state = await this.exec("systemctl is-system-running --wait", { timeoutMs: START_LIMIT_MS });
+        if (["running", "degraded"].includes(state.stdout.trim())) return;
+      }
+      await delay(RETRY_MS);
+    }
+    throw new Error(`the container did not boot: ${output() || "no output"}`);
+  }
+
+  exec(command: string, options: ExecOptions = {}): Promise<ProcessResult> {
+    const enter = ["-t", `${this.#pid}`, "-m", "-p", "-u", "-i", "-n", "-C", "--wd=/"];
+    const variables = Object.entries({ ...GUEST_ENV, ...options.env }).map(([name, value]) => `${name}=${value}`);
+    const asUser = options.user === undefined ? [] : ["setpriv", ...userOptions(options.user)];
+    const [program, args] = dieWithParent([
+      "nsenter",
+      ...enter,
+      "env",
+      "-i",
+      ...variables,
+      ...asUser,
+      "bash",
+      "-c",
+      command,
+    ]);
+    return run(program, args, { timeoutMs: options.timeoutMs ?? EXEC_LIMIT_MS });
+  }
+
+  async until(command: string, timeoutMs = EXEC_LIMIT_MS): Promise<ProcessResult> {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const result = await this.exec(command, { timeoutMs });
+      if (result.exitCode === 0) return result;
+      if (performance.now() > deadline)
+        throw new Error(`not within ${timeoutMs} ms: ${command}\n${result.stdout}${result.stderr}`);
+      await delay(RETRY_MS);
+    }
+  }
+
+  async stop(): Promise<void> {
+    // The launcher's death kills PID 1 (unshare --kill-child), and PID 1's death everything in its PID namespace.
+    this.#launcher.kill("SIGKILL");
+    await ended(this.#launcher);
+    const deadline = performance.now() + START_LIMIT_MS;
+    while (existsSync(this.#cgroup) && (await removeGroups(this.#cgroup)) && performance.now() < deadline)
+      await delay(RETRY_MS);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await rm(this.#work, { recursive: true, force: true });
+  }
+}
+
+const GUEST_ENV = { PATH: "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/root", LC_ALL: "C.UTF-8" };
+
+function userOptions(user: string): string[] {
+  return [`--reuid=${user}`, `--regid=${user}`, "--init-groups", "--"];
+}
+
+async function onlyChild(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+  return Number(text.trim().split(" ")[0] ?? 0);
+}
+
+/** Removes a tree of control groups from the leaves up; true while one of them still has a process. */
+async function removeGroups(group: string): Promise<boolean> {
+  let busy = false;
+  for (const entry of await readdir(group, { withFileTypes: true }))
+    if (entry.isDirectory()) busy = (await removeGroups(join(group, entry.name))) || busy;
+  return rmdir(group).then(
+    () => busy,
+    () => true,
+  );
+}
+
+/** Waiting for another process to come up: there is no event to wait for instead. */
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
