@@ -15,7 +15,9 @@ async function main(args: readonly string[]): Promise<number> {
   let code = 0;
   const parser = yargs([...args])
     .scriptName("vgpu-agent")
-    .usage("$0 <command>\n\nSays what is proven, what is refuted and what is not known about where this VM's CUDA calls run.")
+    .usage(
+      "$0 <command>\n\nSays what is proven, what is refuted and what is not known about where this VM's CUDA calls run.",
+    )
     .command(
       "doctor",
       "judge this VM now, and say what to do next",
@@ -26,7 +28,10 @@ async function main(args: readonly string[]): Promise<number> {
           .option("since", { type: "string", describe: "read the log from here: 10m, 2h, or a time" })
           .option("until", { type: "string", describe: "read the log up to here" })
           .option("root", { type: "string", describe: "judge a captured file-system root instead of this machine" })
-          .option("journal", { type: "string", describe: "journal file, directory of journal files, or journal export" })
+          .option("journal", {
+            type: "string",
+            describe: "journal file, directory of journal files, or journal export",
+          })
           .option("log", { type: "string", describe: "file with the workload's stderr, when it is not in the journal" })
           .option("json", { type: "boolean", describe: "print one JSON document (schema/report-1.json)" })
           .option("format", { choices: FORMATS, describe: "how to print the report" })
@@ -98,7 +103,8 @@ function words(values: readonly string[]): string[] {
 /** "ollama" means ollama.service, as with systemctl. Anything that is no unit name would end up in commands. */
 function unitName(text: string): string {
   const name = /\.[a-z]+$/.test(text) ? text : `${text}.service`;
-  if (!/^[\w:.@\\-]{1,255}$/.test(name) || name.startsWith("-")) throw new UsageError(`--unit ${text}: not a unit's name`);
+  if (!/^[\w:.@\\-]{1,255}$/.test(name) || name.startsWith("-"))
+    throw new UsageError(`--unit ${text}: not a unit's name`);
   return name;
 }
 

@@ -28,8 +28,9 @@ export const serviceIdentity: Check = {
     if (facts.workload.state !== "read") return [unknown(`the processes were not looked at: ${facts.workload.detail}`)];
     if (judgedByLog(facts)) return [info(`this capture has no process of ${facts.scope.unit}: the log stands for it`)];
     if (unit === undefined) {
-      const why = facts.unit.state === "read" ? "" : `: ${facts.unit.detail}`;
-      return [problem("VG-W10", { what: `no process of the workload, and no unit ${facts.scope.unit}${why}` }, [])];
+      const detail = facts.unit.state === "read" ? "" : facts.unit.detail;
+      const what = `no process of the workload runs, and there is no unit ${facts.scope.unit}`;
+      return [problem("VG-W10", { what }, [evidence("unit", facts.scope.unit, detail)])];
     }
     return [stopped(facts, unit)];
   },

@@ -2,7 +2,7 @@ import type { BarFacts } from "../facts/device.ts";
 import type { ErrorSeen, ShimProcessLog } from "../facts/log.ts";
 import { valueIn } from "../facts/reading.ts";
 import { callName } from "../protocol/call-ids.ts";
-import { TRANSPORT_ERRORS } from "../protocol/status.ts";
+import { transportErrorName } from "../protocol/status.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
 import { type CauseId, evidence, info, type Judgement, pass, seenEvidence, unknown } from "./finding.ts";
@@ -63,7 +63,7 @@ function judgeErrors(errors: readonly ErrorSeen[], logs: readonly ShimProcessLog
     const first = group.reduce((earliest, error) => (error.first.ordinal < earliest.first.ordinal ? error : earliest));
     const shown = [...seenEvidence({ count, first: first.first, last: last.last })];
     const values = {
-      name: TRANSPORT_ERRORS[code]?.name ?? `error 0x${code.toString(16)}`,
+      name: transportErrorName(code),
       count: String(count),
       call: callName(last.callId),
       earlier: over
@@ -83,7 +83,7 @@ function judgeRegister(bars: BarFacts | undefined): Judgement | undefined {
   const registers = bars.passes.at(-1)?.registers ?? {};
   const code = registers["ERROR_CODE"];
   if (code === undefined || code === 0 || code === CUDA_ERROR) return undefined;
-  const name = TRANSPORT_ERRORS[code]?.name ?? `error 0x${code.toString(16)}`;
+  const name = transportErrorName(code);
   const call = callName(registers["CUDA_OP"] ?? 0);
   const shown = [evidence("BAR0", `${bars.bdf} 0x014`, `ERROR_CODE ${name}, STATUS ERROR, last call ${call}`)];
   return problem(CAUSE_OF_ERROR[code] ?? "VG-C12", { name, count: "at least 1", call, earlier: "" }, shown);

@@ -23,7 +23,10 @@ export interface DoctorOptions {
   readonly progress: boolean;
 }
 
-export const DOCTOR_DEFAULTS: Pick<DoctorOptions, "unit" | "selection"> = { unit: "ollama.service", selection: ALL_CHECKS };
+export const DOCTOR_DEFAULTS: Pick<DoctorOptions, "unit" | "selection"> = {
+  unit: "ollama.service",
+  selection: ALL_CHECKS,
+};
 
 /** Judges the subject now: the report as text, and the exit code that it means. */
 export async function doctor(options: DoctorOptions): Promise<{ readonly text: string; readonly exitCode: number }> {

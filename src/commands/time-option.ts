@@ -7,7 +7,9 @@ export interface Window {
 /** A value of --since or --until that is neither a time nor a span. */
 export class InvalidTime extends Error {
   constructor(option: string, text: string) {
-    super(`${option} ${text}: give a span before now (90s, 10m, 2h, 3d) or a time (2026-03-26T06:35:38Z, 2026-03-26 06:35)`);
+    super(
+      `${option} ${text}: give a span before now (90s, 10m, 2h, 3d) or a time (2026-03-26T06:35:38Z, 2026-03-26 06:35)`,
+    );
   }
 }
 

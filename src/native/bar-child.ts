@@ -7,7 +7,8 @@ import {
   type RegisterName,
   registerOffset,
 } from "../protocol/registers.ts";
-import { type Bar0, loadNativeProbe, nativeProbePath, ProbeError, type ProbeFailure } from "./native-probe.ts";
+import { ANSWER_SCHEMA, OPENING } from "./bar-protocol.ts";
+import type { Bar0, NativeProbe, ProbeFailure } from "./native-probe.ts";
 import { errnoMeaning, isRefusal, REFUSALS } from "./refusals.ts";
 
 /**
@@ -15,7 +16,8 @@ import { errnoMeaning, isRefusal, REFUSALS } from "./refusals.ts";
  *
  *     node bar-child.ts /sys/bus/pci/devices/BDF [LIBRARY]
  *
- * prints one line of JSON (run-bar-child.ts has its schema) and ends with code 0, whatever became of the device.
+ * prints one line of JSON on stdout (run-bar-child.ts has its schema) and ends with code 0, whatever became of the
+ * device. On stderr it says "opening" just before it touches the device.
  */
 
 interface Pass {
@@ -72,28 +74,32 @@ function describe(failure: ProbeFailure): object {
   return { outcome: "refused", code: refusal, reason: `${REFUSALS[refusal]}${found}${why}` };
 }
 
-async function run(deviceDirectory: string, libraryPath: string | null): Promise<object> {
-  if (libraryPath === null) {
-    return { outcome: "unavailable", reason: "native-probe was not built (apt-get install gcc make, npm rebuild)" };
-  }
-  let probe: ReturnType<typeof loadNativeProbe>;
+async function readDevice(probe: NativeProbe, deviceDirectory: string): Promise<object> {
+  console.error(OPENING);
+  const opened = probe.open(deviceDirectory);
+  if (!opened.ok) return describe(opened.failure);
   try {
-    probe = loadNativeProbe(libraryPath);
+    return await readRegisters(opened.bar0);
+  } finally {
+    opened.bar0.close();
+  }
+}
+
+/** Loads koffi and native-probe only now: a package without them is an answer, not a crash. */
+async function run(deviceDirectory: string, library: string | undefined): Promise<object> {
+  let probe: NativeProbe;
+  try {
+    const { loadNativeProbe, nativeProbePath } = await import("./native-probe.ts");
+    const path = library ?? nativeProbePath();
+    if (path === null) {
+      return { outcome: "unavailable", reason: "native-probe was not built (apt-get install gcc make, npm rebuild)" };
+    }
+    probe = loadNativeProbe(path);
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
-    return { outcome: "unavailable", reason: `native-probe could not be loaded: ${text}` };
+    return { outcome: "unavailable", reason: `native-probe could not be loaded: ${text.slice(0, 500)}` };
   }
-  try {
-    const bar0 = probe.open(deviceDirectory);
-    try {
-      return await readRegisters(bar0);
-    } finally {
-      bar0.close();
-    }
-  } catch (error) {
-    if (error instanceof ProbeError) return describe(error.failure);
-    throw error;
-  }
+  return await readDevice(probe, deviceDirectory);
 }
 
 const [deviceDirectory, library] = process.argv.slice(2);
@@ -101,6 +107,6 @@ if (deviceDirectory === undefined) {
   console.error("usage: bar-child.ts /sys/bus/pci/devices/BDF [LIBRARY]");
   process.exitCode = 2;
 } else {
-  const result = await run(deviceDirectory, library ?? nativeProbePath());
-  process.stdout.write(`${JSON.stringify({ schema: "vgpu-agent/bar-child/1", result })}\n`);
+  const result = await run(deviceDirectory, library);
+  process.stdout.write(`${JSON.stringify({ schema: ANSWER_SCHEMA, result })}\n`);
 }

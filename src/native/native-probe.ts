@@ -24,7 +24,7 @@ export interface ProbeFailure {
   readonly value: number;
 }
 
-/** A register that could not be read, or a device that was left alone. */
+/** A register that native-probe would not read: an error of the caller. */
 export class ProbeError extends Error {
   readonly failure: ProbeFailure;
   constructor(failure: ProbeFailure) {
@@ -35,16 +35,21 @@ export class ProbeError extends Error {
 
 /** An open BAR0. */
 export interface Bar0 {
-  /** One load of a register that is safe to read, by byte offset. */
+  /** One load of a register that is safe to read, by byte offset; throws ProbeError for any other. */
   read32(offset: number): number;
   /** STATUS; throws ProbeError the second time. */
   readStatus(): number;
   close(): void;
 }
 
+/** A device that was opened, or why it was not: expected for every device that is not a vGPU. */
+export type Opened =
+  | { readonly ok: true; readonly bar0: Bar0 }
+  | { readonly ok: false; readonly failure: ProbeFailure };
+
 export interface NativeProbe {
-  /** Opens BAR0 of a sysfs device directory. Throws ProbeError. */
-  open(deviceDirectory: string): Bar0;
+  /** Opens BAR0 of a sysfs device directory. */
+  open(deviceDirectory: string): Opened;
   /** 0: must not be read, 1: safe, 2: STATUS. */
   registerClass(offset: number): number;
 }
@@ -71,30 +76,31 @@ export function loadNativeProbe(path: string): NativeProbe {
   const readStatus = library.func("int32_t np_read_status(void *, _Out_ uint32_t *, _Out_ int32_t *)");
   const close = library.func("void np_close(void *)");
 
-  const failure = (result: Int32Array): ProbeError => {
+  const failureOf = (result: Int32Array): ProbeFailure => {
     const [step = 0, error = 0, refusal = 0, value = 0] = result;
-    return new ProbeError({
+    return {
       step: String(stepName(step)),
       errno: error === 0 ? null : getSystemErrorName(-error),
       refusal: String(refusalName(refusal)),
       value: value >>> 0,
-    });
+    };
   };
 
-  const open = (deviceDirectory: string): Bar0 => {
+  const open = (deviceDirectory: string): Opened => {
     const result = new Int32Array(4); // struct np_result
     const handle: unknown = openDevice(deviceDirectory, result);
-    if (handle === null) throw failure(result);
+    if (handle === null) return { ok: false, failure: failureOf(result) };
     const value = new Uint32Array(1);
     const checked = (rc: unknown): number => {
-      if (rc !== 0) throw failure(result);
+      if (rc !== 0) throw new ProbeError(failureOf(result));
       return value[0] ?? 0;
     };
-    return {
+    const bar0: Bar0 = {
       read32: (offset) => checked(read32(handle, offset, value, result)),
       readStatus: () => checked(readStatus(handle, value, result)),
       close: () => close(handle),
     };
+    return { ok: true, bar0 };
   };
 
   return { open, registerClass: (offset) => Number(registerClass(offset)) };

@@ -3,11 +3,19 @@ import { extname } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { ANSWER_SCHEMA, OPENING } from "./bar-protocol.ts";
 
-/** Milliseconds that a whole reading of the registers may take, the start of the process included. */
-export const BAR_CHILD_LIMIT_MS = 2000;
+/**
+ * Milliseconds for the process to start and load its libraries. It takes a tenth of a second, and seconds on a machine
+ * that is overloaded or emulated; nothing of the device is touched in it, so its end is no stall of the device.
+ */
+export const START_LIMIT_MS = 5000;
+/** Milliseconds for the reading itself, 50 of which lie between the passes: with the start, a stall costs under 2 s. */
+export const DEVICE_LIMIT_MS = 1500;
 /** More than the child's line can have; what a child prints beyond it is not kept. */
 const OUTPUT_LIMIT = 64 * 1024;
+const OPENING_LINE = new RegExp(`^${OPENING}$`, "m");
+const NODE_ERROR = /^\w*Error\b/;
 
 const u32 = z.number().int().min(0).max(0xffff_ffff);
 const pass = z.strictObject({
@@ -27,13 +35,15 @@ const childResult = z.discriminatedUnion("outcome", [
   z.strictObject({ outcome: z.literal("all-ones") }),
   z.strictObject({ outcome: z.literal("unavailable"), reason: z.string().max(1000) }),
 ]);
-const childLine = z.strictObject({ schema: z.literal("vgpu-agent/bar-child/1"), result: childResult });
+const childLine = z.strictObject({ schema: z.literal(ANSWER_SCHEMA), result: childResult });
 
 /** How a run of the child ended: what it said, or what became of it. */
 export type BarRun =
   | z.infer<typeof childResult>
-  /** No answer within the limit: a load stalls, or the machine is overloaded. */
+  /** The child began to touch the device and did not answer: `afterMs` counts from there. */
   | { readonly outcome: "stalled"; readonly afterMs: number }
+  /** The child did not come to touch the device. */
+  | { readonly outcome: "not-started"; readonly afterMs: number }
   | { readonly outcome: "crashed"; readonly signal: string }
   /** The caller's signal was aborted. */
   | { readonly outcome: "aborted" }
@@ -44,7 +54,8 @@ export interface BarRunOptions {
   /** Directory of the device in sysfs. */
   readonly deviceDirectory: string;
   readonly signal?: AbortSignal;
-  readonly limitMs?: number;
+  readonly startLimitMs?: number;
+  readonly deviceLimitMs?: number;
   /** Another program than bar-child, and another library: for tests. */
   readonly program?: string;
   readonly library?: string;
@@ -59,7 +70,7 @@ export function barChildProgram(): string {
 }
 
 /**
- * Reads the registers in a process of its own and answers within the limit, whatever becomes of that process. Never
+ * Reads the registers in a process of its own and answers within the limits, whatever becomes of that process. Never
  * rejects.
  *
  * INVARIANTS
@@ -68,12 +79,11 @@ export function barChildProgram(): string {
  * - The child's environment is empty: nothing of LD_* or NODE_* reaches the process that holds the mapping.
  */
 export function runBarChild(options: BarRunOptions): Promise<BarRun> {
-  const { deviceDirectory, signal, limitMs = BAR_CHILD_LIMIT_MS } = options;
+  const { deviceDirectory, signal, startLimitMs = START_LIMIT_MS, deviceLimitMs = DEVICE_LIMIT_MS } = options;
   const kill = options.kill ?? ((target: ChildProcess) => target.kill("SIGKILL"));
   if (signal?.aborted === true) return Promise.resolve({ outcome: "aborted" });
   const args = [options.program ?? barChildProgram(), deviceDirectory];
   if (options.library !== undefined) args.push(options.library);
-  const startedAt = performance.now();
 
   return new Promise((resolve) => {
     let child: ChildProcessByStdio<null, Readable, Readable>;
@@ -100,10 +110,19 @@ export function runBarChild(options: BarRunOptions): Promise<BarRun> {
       resolve(run);
     };
     const onAbort = () => settle({ outcome: "aborted" });
-    const timer = setTimeout(() => {
-      const afterMs = Math.round(performance.now() - startedAt);
-      settle(ended === null ? { outcome: "stalled", afterMs } : explainEnd(ended, err));
-    }, limitMs);
+    const limit = (outcome: "not-started" | "stalled", limitMs: number) => {
+      const since = performance.now();
+      return setTimeout(() => {
+        const afterMs = Math.round(performance.now() - since);
+        // When this process was busy itself, the answer may be waiting in the pipe: it is read before an immediate runs.
+        setImmediate(() => {
+          if (outcome === "not-started" && opening) return;
+          settle(ended === null ? { outcome, afterMs } : explainEnd(ended, err));
+        });
+      }, limitMs);
+    };
+    let opening = false;
+    let timer = limit("not-started", startLimitMs);
     signal?.addEventListener("abort", onAbort, { once: true });
 
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
@@ -114,6 +133,10 @@ export function runBarChild(options: BarRunOptions): Promise<BarRun> {
     });
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       err = (err + text).slice(0, OUTPUT_LIMIT);
+      if (opening || settled || !OPENING_LINE.test(err)) return;
+      opening = true;
+      clearTimeout(timer);
+      timer = limit("stalled", deviceLimitMs);
     });
     child.on("exit", (code, endSignal) => {
       ended = { code, signal: endSignal };
@@ -131,7 +154,9 @@ function notStarted(error: unknown): BarRun {
 /** The end of a child that printed no line. */
 function explainEnd(ended: { code: number | null; signal: string | null }, err: string): BarRun {
   if (ended.signal !== null) return { outcome: "crashed", signal: ended.signal };
-  const said = err.split("\n").find((line) => line.trim() !== "");
+  const lines = err.split("\n").filter((line) => line.trim() !== "" && line !== OPENING);
+  // Node prints where before it prints what.
+  const said = lines.find((line) => NODE_ERROR.test(line)) ?? lines[0];
   const text = said === undefined ? "" : `: ${said.trim().slice(0, 200)}`;
   return { outcome: "invalid", detail: `the register probe ended with code ${ended.code} and no answer${text}` };
 }

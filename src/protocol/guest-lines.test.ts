@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { pidOf } from "./grammar.ts";
@@ -424,4 +426,10 @@ test("any bytes at all are read without an exception, and offsets stay inside th
       matchManagerLine(line);
     }),
   );
+});
+
+test("every grammar names a section of docs/wire.md that is there", () => {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/wire.md"), "utf8");
+  const headings = new Set([...page.matchAll(/^##+ (.+)$/gm)].map((match) => match[1]));
+  for (const { id, doc } of GUEST_GRAMMARS) assert.ok(headings.has(doc), `${id}: ${doc}`);
 });

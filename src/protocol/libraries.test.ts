@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { classifyLibrary, isShim, isSystemLibrary, type LibraryKind, markersThatDecide, nameTells } from "./libraries.ts";
+import {
+  classifyLibrary,
+  isShim,
+  isSystemLibrary,
+  type LibraryKind,
+  markersThatDecide,
+  nameTells,
+} from "./libraries.ts";
 
 const CASES: readonly [string, string[], string[], LibraryKind][] = [
   ["the transport and cuInit", ["cuda_transport_call", "cuInit", "openat", "read"], [], "driver-shim"],

@@ -122,7 +122,8 @@ function sourcesOf(facts: Facts): Report["sources"] {
     ["kernel trace", { state: "skipped", detail: "this version does not trace" }],
     ["host counterpart", { state: "skipped", detail: "none is configured: nothing here shows where the calls ran" }],
   ];
-  const gaps = valueIn(facts.log)?.sources.flatMap((source) => source.gaps.map((gap) => ({ path: source.path, gap }))) ?? [];
+  const gaps =
+    valueIn(facts.log)?.sources.flatMap((source) => source.gaps.map((gap) => ({ path: source.path, gap }))) ?? [];
   return [
     ...named.map(([name, reading]) => ({ name, state: reading.state, detail: reading.detail ?? "" })),
     ...gaps.map(({ path, gap }) => ({ name: path, state: "invalid" as const, detail: gap })),

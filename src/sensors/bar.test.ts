@@ -88,6 +88,7 @@ test("how the process ended becomes a fact or a reason, never a reading that pas
   assert.equal((await of({ outcome: "crashed", signal: "SIGBUS" })).state, "read");
   assert.equal((await of({ outcome: "unavailable", reason: "not built" })).state, "absent");
   assert.equal((await of({ outcome: "invalid", detail: "not JSON" })).state, "invalid");
+  assert.equal((await of({ outcome: "not-started", afterMs: 5000 })).state, "timed-out");
   assert.equal((await of({ outcome: "aborted" })).state, "timed-out");
 });
 

@@ -10,7 +10,7 @@ export type BarRunner = (options: BarRunOptions) => Promise<BarRun>;
 
 /**
  * The registers of BAR0 (docs/wire.md, "BAR0 registers"), two passes and STATUS once, read in a process of its own that
- * is given up after two seconds. Only a live device is read, and only one whose identity is a vGPU's; of several, the
+ * is given up within two seconds. Only a live device is read, and only one whose identity is a vGPU's; of several, the
  * first. A function with the vGPU's ids and something else wrong is `refused` here already, without a process.
  */
 export async function readBars(
@@ -39,6 +39,8 @@ function readingOf(run: BarRun, { bdf }: PciFunction, note: string | undefined):
       return notRead("absent", run.reason);
     case "invalid":
       return notRead("invalid", run.detail);
+    case "not-started":
+      return notRead("timed-out", `the register probe did not start within ${run.afterMs} ms; ${bdf} was not touched`);
     case "aborted":
       return notRead("timed-out", `reading the registers of ${bdf} was broken off at the sensor's limit`);
     default:

@@ -58,8 +58,8 @@ test("a bounding set limits root, and a tilde means all but those", () => {
 
 const accounts = () =>
   captureTree({
-  "etc/passwd": "root:x:0:0::/root:/bin/sh\nollama:x:998:995::/usr/share/ollama:/bin/false\n",
-  "etc/group": "root:x:0:\nollama:x:995:\nvgpu:x:991:ollama,other\nvideo:x:44:\n",
+    "etc/passwd": "root:x:0:0::/root:/bin/sh\nollama:x:998:995::/usr/share/ollama:/bin/false\n",
+    "etc/group": "root:x:0:\nollama:x:995:\nvgpu:x:991:ollama,other\nvideo:x:44:\n",
   });
 
 test("a user has the primary group, those that list it and those that are added", async () => {

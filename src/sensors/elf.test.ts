@@ -72,7 +72,8 @@ test("a symbol that is only used, not defined, is not exported", skip, async () 
 });
 
 test("a hidden symbol is not exported", skip, async () => {
-  const source = '__attribute__((visibility("hidden"))) int cuda_transport_call(void) { return 1; } int cuInit(void) { return 0; }';
+  const source =
+    '__attribute__((visibility("hidden"))) int cuda_transport_call(void) { return 1; } int cuInit(void) { return 0; }';
   assert.deepEqual([...(await read(compileLibrary(directory, "hidden.so", source))).exports.keys()], ["cuInit"]);
 });
 
@@ -141,7 +142,9 @@ test("bytes of the dynamic section that were made up are survived", skip, async 
   const headers = execFileSync("readelf", ["-lW", join(directory, "dynamic.so")], { encoding: "utf8" });
   const dynamicAt = Number.parseInt(/DYNAMIC +0x([0-9a-f]+)/.exec(headers)?.[1] ?? "", 16);
   const path = join(directory, "dynamic-fuzzed.so");
-  const words = fc.array(fc.tuple(fc.nat({ max: 40 }), fc.bigInt({ min: 0n, max: (1n << 64n) - 1n })), { maxLength: 6 });
+  const words = fc.array(fc.tuple(fc.nat({ max: 40 }), fc.bigInt({ min: 0n, max: (1n << 64n) - 1n })), {
+    maxLength: 6,
+  });
   await fc.assert(
     fc.asyncProperty(words, async (changes) => {
       const bytes = Buffer.from(original);

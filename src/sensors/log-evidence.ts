@@ -9,10 +9,11 @@ const COPIED = 1024;
 /** Longest piece of an error's own text: such texts can quote what was asked of the model. */
 const ERROR_TEXT = 200;
 
-/** The tag in front of a message, which belongs to its sample. */
-const TAG_BEFORE = /\[[a-z-]{2,24}\] $/;
+/** The tag and the function or unit in front of a message, which belong to its sample. */
+const LEAD = /(?:\[[a-z-]{2,24}\] )?(?:[\w@:.()-]{1,64} )?$/;
+const LEAD_LENGTH = 96;
 /** Where a message of another writer begins in a merged line; nothing behind it is known to be fit to keep. */
-const NEXT_MESSAGE = /[\r\n]|\[[a-z-]{2,24}\] |\[GIN\] |\btime=\d{4}-|\b(?:prompt|images|content|messages)\b/;
+const NEXT_MESSAGE = /[\r\n]|\[[a-z-]{2,24}\] |\[GIN\] |\btime=\d{4}-|\bmsg=|\b(?:prompt|images|content|messages)\b/;
 const PAYLOADS: readonly (readonly [RegExp, string])[] = [
   [/bytes=\[[^\]]*\]?/g, "bytes=[\u2026]"],
   [/(first8|volatile_g2h0)=[0-9a-fA-F]+/g, "$1=\u2026"],
@@ -40,11 +41,11 @@ export interface SeenLine {
 
 function quoteOf(line: SeenLine, match: EventMatch, offset: number): Quote {
   const start = match.start + offset;
-  const tag = TAG_BEFORE.exec(line.text.slice(Math.max(0, start - 28), start))?.[0].length ?? 0;
-  const piece = line.entry.message.subarray(start - tag, start - tag + COPIED);
+  const lead = LEAD.exec(line.text.slice(Math.max(0, start - LEAD_LENGTH), start))?.[0].length ?? 0;
+  const piece = line.entry.message.subarray(start - lead, start - lead + COPIED);
   return {
     bytes: Buffer.from(piece),
-    read: match.end - match.start + tag,
+    read: match.end - match.start + lead,
     at: line.at,
     locator: line.entry.locator,
     ordinal: line.ordinal,

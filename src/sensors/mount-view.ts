@@ -32,11 +32,11 @@ export async function readMountBaseline(context: SensorContext): Promise<MountBa
     const link = await context.fs.readlink(`${PCI}/${bdf}`).catch(() => null);
     if (link !== null) devicePaths.push(link.replace(/^(?:\.\.\/)+/, "/sys/"));
   }
-  const own = context.fs.live ? "self" : null;
-  const first = await readMounts(context, 1).catch(() => (own === null ? [] : readMounts(context, own)));
+  const ofFirst = await readMounts(context, 1).catch(() => null);
+  const own = ofFirst === null && context.fs.live ? await readMounts(context, "self").catch(() => null) : null;
   return {
     devicePaths: devicePaths.length > 0 ? devicePaths : ["/sys/devices"],
-    tmp: coveringMount(first, "/tmp"),
+    tmp: coveringMount(ofFirst ?? own ?? [], "/tmp"),
   };
 }
 

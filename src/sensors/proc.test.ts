@@ -66,7 +66,8 @@ test("a line that status lacks is null and not zero", () => {
 });
 
 test("the soft limit of locked memory is read in bytes or as unlimited", () => {
-  const line = (soft: string) => bytes(`Limit  Soft  Hard  Units\nMax locked memory         ${soft}   unlimited   bytes\n`);
+  const line = (soft: string) =>
+    bytes(`Limit  Soft  Hard  Units\nMax locked memory         ${soft}   unlimited   bytes\n`);
   assert.equal(parseMemlock(line("8388608")), 8388608);
   assert.equal(parseMemlock(line("unlimited")), "unlimited");
   assert.equal(parseMemlock(bytes("Max open files 1 1 files\n")), null);
@@ -173,7 +174,17 @@ test("holders of a lock and those who wait are told apart", () => {
 });
 
 test("no parser throws on arbitrary bytes", () => {
-  const parsers = [parseStat, parseStatus, parseMemlock, parseMaps, parseMountinfo, parseCgroup, parseBootTime, parseCmdline, parseFlocks];
+  const parsers = [
+    parseStat,
+    parseStatus,
+    parseMemlock,
+    parseMaps,
+    parseMountinfo,
+    parseCgroup,
+    parseBootTime,
+    parseCmdline,
+    parseFlocks,
+  ];
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 400 }), (input) => {
       for (const parse of parsers) parse(Buffer.from(input));

@@ -36,6 +36,9 @@ export async function listProcesses(context: SensorContext): Promise<ProcessList
   const pids = names.map(Number).sort((a, b) => a - b);
   const incomplete =
     pids.length > MAX_PROCESSES ? [`${pids.length} processes exist, the first ${MAX_PROCESSES} were looked at`] : [];
+  if (context.fs.live && pids[0] !== 1) {
+    incomplete.push("/proc hides the processes of other users (hidepid): the workload may be among them");
+  }
   const own = context.fs.live ? process.pid : -1;
   const wanted = pids.slice(0, MAX_PROCESSES).filter((pid) => pid !== own);
   const glances = await mapLimit(wanted, READ_WIDTH, (pid) => glance(context, pid));

@@ -26,6 +26,9 @@ export async function readWorkload(context: SensorContext, unit: Reading<UnitFac
   } catch (error) {
     return notReadFromError(error, "/proc");
   }
+  if (context.signal.aborted && list.glances.length === 0) {
+    return notRead("timed-out", "the time limit ended the look at /proc");
+  }
   if (list.glances.length === 0 && !context.fs.live) {
     return notRead("absent", "the tree has no /proc/PID directories: its processes were not captured");
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { symlink } from "node:fs/promises";
+import { chmod, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { captureTree, contextOf } from "../../test/support/real-process.ts";
@@ -156,7 +156,14 @@ test("a process that never ended has no exit status", async () => {
 });
 
 test("words are split as systemd splits them", () => {
-  assert.deepEqual(splitQuoted(`"A=b c" 'D=e' F="g h"i J=\\x41\\101\\n "" K='"'`), ["A=b c", "D=e", "F=g hi", "J=AA\n", "", 'K="']);
+  assert.deepEqual(splitQuoted(`"A=b c" 'D=e' F="g h"i J=\\x41\\101\\n "" K='"'`), [
+    "A=b c",
+    "D=e",
+    "F=g hi",
+    "J=AA\n",
+    "",
+    'K="',
+  ]);
   assert.deepEqual(splitQuoted(""), []);
   assert.deepEqual(splitQuoted('"open'), ["open"]);
 });
@@ -173,4 +180,28 @@ test("comments, continuations and other sections of a unit file", () => {
 test("times of the manager are read in UTC, and no time is null", () => {
   assert.equal(parseTimestamp(""), null);
   assert.equal(parseTimestamp("n/a"), null);
+});
+
+test("unit files that may not be read are denied, and drop-ins that may not be listed are named", {
+  skip: process.getuid?.() !== 0 && "not root",
+}, async () => {
+  const root = await captureTree({
+    "etc/systemd/system/ollama.service": UNIT,
+    "etc/systemd/system/ollama.service.d/a.conf": "[Service]\nEnvironment=VGPU_DEBUG=9\n",
+  });
+  await chmod(root, 0o755);
+  const asNobody = async () => {
+    process.seteuid?.(65534);
+    try {
+      return await readUnit(contextOf(root));
+    } finally {
+      process.seteuid?.(0);
+    }
+  };
+  await chmod(join(root, "etc/systemd/system/ollama.service.d"), 0o700);
+  const withoutDropIns = await asNobody();
+  assert.equal(withoutDropIns.state, "read");
+  assert.match(withoutDropIns.detail ?? "", /ollama\.service\.d: not permitted/);
+  await chmod(join(root, "etc/systemd/system"), 0o700);
+  assert.equal((await asNobody()).state, "denied");
 });

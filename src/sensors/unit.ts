@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { errnoOf, notRead, type Reading, wasRead } from "../facts/reading.ts";
+import { errnoOf, notRead, notReadFromError, type Reading, wasRead } from "../facts/reading.ts";
 import type { Credentials, UnitFacts } from "../facts/workload.ts";
 import { filterAssignments } from "../protocol/environment.ts";
 import { keepableCommand } from "../protocol/process-shapes.ts";
@@ -159,12 +159,15 @@ export async function unitFromShow(context: SensorContext, unit: string, output:
 }
 
 async function readFromFiles(context: SensorContext, unit: string, remark: string): Promise<Reading<UnitFacts>> {
-  const fragment = await findFragment(context, unit);
+  const found = await attempt(unit, () => findFragment(context, unit));
+  if (found.state !== "read") return found;
+  const fragment = found.value;
   const searched = UNIT_DIRECTORIES.join(", ");
   if (fragment === null) return notRead("absent", `no ${unit} in ${searched}${remark}`);
   let settings: UnitSettings = new Map();
   let files = 0;
-  for (const path of [...(fragment.masked ? [] : [fragment.path]), ...(await dropIns(context, unit))]) {
+  const additions = await dropIns(context, unit);
+  for (const path of [...(fragment.masked ? [] : [fragment.path]), ...additions.paths]) {
     const text = await attempt(path, async () => (await context.fs.read(path, MAX_UNIT_FILE)).bytes.toString("utf8"));
     if (text.state === "absent") continue;
     if (text.state !== "read") return text;
@@ -210,11 +213,11 @@ async function readFromFiles(context: SensorContext, unit: string, remark: strin
       activeEnterAt: null,
       invocationId: null,
     },
-    `${files} unit files${remark}`,
+    `${files} unit files${additions.trouble}${remark}`,
   );
 }
 
-/** The unit's own file: the first that exists. An empty file or a link to /dev/null masks the unit. */
+/** The unit's own file: the first that exists; rejects when a place for it may not be looked at. An empty file or a link to /dev/null masks the unit. */
 async function findFragment(
   context: SensorContext,
   unit: string,
@@ -224,7 +227,10 @@ async function findFragment(
     for (const directory of UNIT_DIRECTORIES) {
       const path = `${directory}/${name}`;
       if ((await context.fs.readlink(path).catch(() => "")) === "/dev/null") return { path, masked: true };
-      const meta = await context.fs.stat(path).catch(() => null);
+      const meta = await context.fs.stat(path).catch((error: unknown) => {
+        if (notReadFromError(error, path).state === "absent") return null;
+        throw error;
+      });
       if (meta?.isFile === true) return { path, masked: meta.size === 0 };
     }
   }
@@ -232,20 +238,29 @@ async function findFragment(
 }
 
 /** Drop-ins in the order in which they apply: by file name, whatever their directory; the first of a name hides others. */
-async function dropIns(context: SensorContext, unit: string): Promise<string[]> {
+async function dropIns(
+  context: SensorContext,
+  unit: string,
+): Promise<{ readonly paths: readonly string[]; readonly trouble: string }> {
   const type = unit.slice(unit.lastIndexOf(".") + 1);
   const owners = new Set([unit, unit.replace(/@[^.]*/, "@"), type]);
   const found = new Map<string, string>();
+  let trouble = "";
   for (const owner of owners) {
     for (const directory of UNIT_DIRECTORIES) {
       const path = `${directory}/${owner}.d`;
-      for (const name of await context.fs.list(path).catch(() => [])) {
+      const listed = await attempt(path, () => context.fs.list(path));
+      if (listed.state !== "read") {
+        if (listed.state !== "absent") trouble += `; ${listed.detail}`;
+        continue;
+      }
+      for (const name of listed.value) {
         if (name.endsWith(".conf") && !found.has(name)) found.set(name, `${path}/${name}`);
       }
     }
   }
   const names = [...found.keys()].sort((a, b) => (a < b ? -1 : 1)).slice(0, MAX_DROP_INS);
-  return names.map((name) => found.get(name) ?? "");
+  return { paths: names.map((name) => found.get(name) ?? ""), trouble };
 }
 
 /** What the unit's process starts with. Null when its user is made at start or is not in /etc/passwd. */

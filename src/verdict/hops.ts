@@ -35,9 +35,9 @@ export function hopsOf(
 ): HopVerdict[] {
   const failed = failedHops(findings);
   return HOPS.map((hop) => {
-    if (hop === broken && cause !== null) return { hop, state: "broken", why: `${cause} ${causeOf(cause).title}` };
+    if (hop === broken && cause !== null) return { hop, state: "broken", why: causeOf(cause).title };
     const other = failed.get(hop);
-    if (other !== undefined) return { hop, state: "broken", why: `${other} ${causeOf(other).title}` };
+    if (other !== undefined) return { hop, state: "broken", why: `${causeOf(other).title} (${other})` };
     return { hop, ...LOOK[hop](facts, findings) };
   });
 }

@@ -21,7 +21,7 @@ export function statementOf({ facts, rung, proof, primary }: Said): string {
   if (rung === null || proof === null) {
     return "No verdict: nothing of the subject could be read. The sources below say why.";
   }
-  if (primary !== undefined) return `${sentence(primary.message)} ${reached(facts, rung, proof)}`.trim();
+  if (primary?.cause != null) return `${sentence(causeOf(primary.cause).title)} ${reached(facts, rung, proof)}`.trim();
   switch (rung) {
     case "unconfigured":
       return sentence(proof.short);
@@ -63,15 +63,17 @@ function reached(facts: Facts, rung: Rung, proof: RungProof): string {
 }
 
 function sentence(text: string): string {
-  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  // A name (cuInit, resource0) is not a word to capitalise.
+  const capital = /^[a-z]+[ ,']/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
 
 /** What to do next, most telling first. */
 export function nextSteps(facts: Facts, rung: Rung | null, cause: CauseId | null): string[] {
   if (cause !== null) {
-    const { remedy, fixedBy } = causeOf(cause);
-    return [`${fixedBy}: ${remedy.text}`];
+    return [
+      `Mend ${cause} first (${causeOf(cause).fixedBy}), then run the doctor again: what lies behind it shows only then.`,
+    ];
   }
   switch (rung) {
     case null:

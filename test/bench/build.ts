@@ -1,4 +1,4 @@
-import { copyFile, readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cached, contentKey } from "./cache.ts";
@@ -21,19 +21,24 @@ export interface StandIns {
   readonly shim: string;
   /** Program that looks like Ollama. */
   readonly ollama: string;
+  /** Reads BAR registers by itself: the bench's witness, independent of the program under test. */
+  readonly barRead: string;
 }
 
 /** Compiles the stand-ins with the machine's gcc, once per state of their sources. */
 export async function buildStandIns(): Promise<StandIns> {
   const shim = await sources("shim");
   const workload = await sources("workload");
-  const texts = await Promise.all([...shim, ...workload].map((file) => readFile(file)));
+  const guest = await sources("guest");
+  const texts = await Promise.all([...shim, ...workload, ...guest].map((file) => readFile(file)));
   const directory = await cached("standins", contentKey(SHIM_FLAGS.join(), ...texts), async (dir) => {
     await compile(SHIM_FLAGS, shim, join(dir, "libvgpu-cuda.so.1"));
     await compile(WARNINGS, workload, join(dir, "ollama"));
-    await copyFile(join(dir, "libvgpu-cuda.so.1"), join(dir, "libcuda.so.1"));
+    await compile(WARNINGS, guest, join(dir, "bar-read"));
+    await symlink("libvgpu-cuda.so.1", join(dir, "libcuda.so.1"));
   });
-  return { shim: join(directory, "libvgpu-cuda.so.1"), ollama: join(directory, "ollama") };
+  const path = (name: string): string => join(directory, name);
+  return { shim: path("libvgpu-cuda.so.1"), ollama: path("ollama"), barRead: path("bar-read") };
 }
 
 async function sources(folder: string): Promise<string[]> {

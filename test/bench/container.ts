@@ -27,7 +27,7 @@ export interface ExecOptions {
 }
 
 export interface Container {
-  /** Runs bash in all of the container's namespaces, working directory /. */
+  /** Runs bash in all of the container's namespaces, working directory /. Exit code 137 at the time limit. */
   exec(command: string, options?: ExecOptions): Promise<ProcessResult>;
   /** Runs a command until it exits with 0. Throws with its last output at the time limit. */
   until(command: string, timeoutMs?: number): Promise<ProcessResult>;
@@ -47,6 +47,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const LAUNCHER = join(HERE, "container/launch.sh");
 const START_LIMIT_MS = 30_000;
 const EXEC_LIMIT_MS = 60_000;
+const GRACE_MS = 2000;
 const RETRY_MS = 50;
 /** /sys is writable here, as on a VM; what would act on this machine's hardware through it stays off. */
 const MASKED = ["systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udevd-kernel.socket"];
@@ -145,21 +146,15 @@ class RunningContainer implements Container {
   }
 
   exec(command: string, options: ExecOptions = {}): Promise<ProcessResult> {
-    const enter = ["-t", `${this.#pid}`, "-m", "-p", "-u", "-i", "-n", "-C", "--wd=/"];
+    const enter = ["-t", `${this.#pid}`, "-m", "-p", "-u", "-i", "-n", "-C"];
     const variables = Object.entries({ ...GUEST_ENV, ...options.env }).map(([name, value]) => `${name}=${value}`);
     const asUser = options.user === undefined ? [] : ["setpriv", ...userOptions(options.user)];
-    const [program, args] = dieWithParent([
-      "nsenter",
-      ...enter,
-      "env",
-      "-i",
-      ...variables,
-      ...asUser,
-      "bash",
-      "-c",
-      command,
-    ]);
-    return run(program, args, { timeoutMs: options.timeoutMs ?? EXEC_LIMIT_MS });
+    const timeoutMs = options.timeoutMs ?? EXEC_LIMIT_MS;
+    // Killing nsenter would leave the command alive inside, so the limit is kept there first.
+    const limited = ["timeout", "-s", "KILL", `${timeoutMs / 1000}`, "bash", "-c", command];
+    const inside = ["env", "-i", "--chdir=/", ...variables, ...asUser, ...limited];
+    const [program, args] = dieWithParent(["nsenter", ...enter, ...inside]);
+    return run(program, args, { timeoutMs: timeoutMs + GRACE_MS });
   }
 
   async until(command: string, timeoutMs = EXEC_LIMIT_MS): Promise<ProcessResult> {
@@ -174,8 +169,10 @@ class RunningContainer implements Container {
   }
 
   async stop(): Promise<void> {
-    // The launcher's death kills PID 1 (unshare --kill-child), and PID 1's death everything in its PID namespace.
-    this.#launcher.kill("SIGKILL");
+    // PID 1's death is everybody's death in its PID namespace; its parent, the launcher, reaps it and ends with it.
+    const first = await onlyChild(this.#launcher.pid ?? 0);
+    if (first > 0) process.kill(first, "SIGKILL");
+    else this.#launcher.kill("SIGKILL");
     await ended(this.#launcher);
     const deadline = performance.now() + START_LIMIT_MS;
     while (existsSync(this.#cgroup) && (await removeGroups(this.#cgroup)) && performance.now() < deadline)

@@ -48,9 +48,10 @@ export async function stageFiles(root: string, files: GuestFiles): Promise<void>
 
 /** The stand-ins at the places where the reference deployment has the real ones (docs/wire.md, "Layouts"). */
 export async function standInFiles(): Promise<GuestFiles> {
-  const { shim, ollama } = await buildStandIns();
+  const { shim, ollama, barRead } = await buildStandIns();
   return {
     "/usr/local/bin/ollama": { from: ollama, mode: 0o755 },
+    "/usr/local/bin/bench-bar-read": { from: barRead, mode: 0o755 },
     "/opt/vgpu/lib/libvgpu-cuda.so.1": { from: shim, mode: 0o755 },
     "/opt/vgpu/lib/libcuda.so.1": { link: "libvgpu-cuda.so.1" },
   };

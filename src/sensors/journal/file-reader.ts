@@ -254,8 +254,9 @@ export class FileScanner {
     report.seqnum(seqnum, offset);
     if (fields.machineId !== null) report.machineIds.add(fields.machineId);
     if (!this.#wanted(at, seqnum, fields)) return;
-    if (message < 0 && huge >= 0) report.undecoded(huge);
-    if (message < 0 && (doubted || packed || huge >= 0)) return;
+    // A field too long to look into while passing may be the message; the loader tells.
+    if (message < 0) message = huge;
+    if (message < 0 && (doubted || packed)) return;
     const entry = this.#make(at, seqnum, fields);
     if (message >= 0 && !this.#attach(entry, message, doubted)) return;
     found.push(entry);

@@ -6,8 +6,8 @@ import type { JournalFile } from "./journal-file.ts";
 import { type Message, MessageCache } from "./message-cache.ts";
 import { COMPRESSED_MASK, DATA_ENTRIES_AT, DATA_HASH_AT, type Layout } from "./objects.ts";
 
-/** Bytes of "MESSAGE=". */
-const NAME_BYTES = 8;
+const NAME = Buffer.from("MESSAGE=", "latin1");
+const NAME_BYTES = NAME.length;
 const FIRST_READ = 4096;
 const HASH_PADDING = 12;
 
@@ -79,7 +79,7 @@ export class MessageLoader {
     const stored = object.subarray(this.#layout.dataPayload);
     const flags = object.readUInt8(1) & COMPRESSED_MASK;
     const payload = flags === 0 ? stored : decompress(flags, stored, this.#file.xz);
-    if (payload === null || payload.length < NAME_BYTES) return null;
+    if (payload === null || NAME.compare(payload, 0, Math.min(NAME_BYTES, payload.length)) !== 0) return null;
     if (verify && object.readBigUInt64LE(DATA_HASH_AT) !== this.#hashOf(payload)) return null;
     const end = Math.min(payload.length, NAME_BYTES + MESSAGE_LIMIT);
     return { bytes: Buffer.from(payload.subarray(NAME_BYTES, end)), truncated: payload.length > end };

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Starts systemd as PID 1 of namespaces of its own, in four stages of this script. Everything it mounts lives in its
 # mount namespace, so that killing PID 1 leaves nothing behind but the work directory and the empty control groups.
-# Environment: ROOT work-free root tree, WORK scratch directory, CHECKOUT our checkout, CGROUP directory made for us,
+# Environment: ROOT pristine root tree, WORK scratch directory, CHECKOUT our checkout, CGROUP directory made for us,
 # DEVICES directory with a device tree to show below /sys, or empty.
 set -e
 case "$1" in
@@ -26,8 +26,7 @@ mounts)
     # An overlay on sysfs: the kernel's own tree, its PCI devices hidden, ours added. Paths look as on a VM.
     mount --move sys "$WORK/sysfs"
     mount -t overlay overlay -o "lowerdir=$WORK/sysfs,upperdir=$WORK/sys-upper,workdir=$WORK/sys-work" sys
-    mkdir -p sys/bus/pci/devices
-    rm -rf sys/bus/pci/devices/*
+    rm -rf sys/bus/pci/devices sys/devices/pci*
     cp -a "$DEVICES/." sys/
   fi
   mount -t cgroup2 cgroup2 sys/fs/cgroup

@@ -10,7 +10,7 @@ for dir in /bench/steps/*/; do
   name=$(cat "$dir/name")
   tell "begin $name"
   started=$EPOCHREALTIME
-  (cd / && exec timeout --foreground -s KILL "$(cat "$dir/limit")" bash "$dir/run" >"$dir/stdout" 2>"$dir/stderr" </dev/null 3>&-)
+  (cd / && exec timeout -s KILL "$(cat "$dir/limit")" bash "$dir/run" >"$dir/stdout" 2>"$dir/stderr" </dev/null 3>&-)
   echo $? >"$dir/exit"
   echo $(((${EPOCHREALTIME/./} - ${started/./}) / 1000)) >"$dir/ms"
   tell "end $name"
