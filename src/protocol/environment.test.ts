@@ -37,7 +37,8 @@ test("no environment makes a value of a forbidden name come through", () => {
 
 test("bytes that are not UTF-8 and a missing end do no harm", () => {
   assert.deepEqual(filterEnvironment(Buffer.from([0xff, 0xfe, 0, 0x3d, 0x3d])), {});
-  assert.deepEqual(filterEnvironment(Buffer.from("VGPU_DEBUG=1\n2")), { VGPU_DEBUG: "1?2" });
+  assert.deepEqual(filterEnvironment(environ("VGPU_DEBUG=1\n2")), { VGPU_DEBUG: "1?2" });
+  assert.deepEqual(filterEnvironment(Buffer.from("VGPU_DEBUG=1")), { VGPU_DEBUG: "1" });
 });
 
 test("the first of two values counts, as it does for getenv", () => {
@@ -63,4 +64,10 @@ test("every known variable would be collected", () => {
 test("one variable is found by its whole name", () => {
   assert.equal(environmentValue(environ("XJOURNAL_STREAM=1", "JOURNAL_STREAM=8:77"), "JOURNAL_STREAM"), "8:77");
   assert.equal(environmentValue(environ("A=1"), "JOURNAL_STREAM"), null);
+});
+
+test("a capture with lines in place of NULs is read as well", () => {
+  const lines = Buffer.from("HOME=/root\nVGPU_DEBUG=1\nOLLAMA_API_KEY=SECRET\nJOURNAL_STREAM=8:7\n");
+  assert.deepEqual(filterEnvironment(lines), { VGPU_DEBUG: "1" });
+  assert.equal(environmentValue(lines, "JOURNAL_STREAM"), "8:7");
 });

@@ -173,17 +173,19 @@ export function filterAssignments(words: Iterable<string>): Record<string, strin
   return Object.fromEntries(kept);
 }
 
-/** The allowed variables of the bytes of /proc/PID/environ (NUL between assignments). */
+/** The allowed variables of the bytes of /proc/PID/environ. */
 export function filterEnvironment(environ: Buffer): Record<string, string> {
-  return filterAssignments(environ.toString("utf8").split("\0"));
+  return filterAssignments(assignments(environ));
+}
+
+/** The kernel ends each assignment with NUL. A capture made for reading may have lines instead. */
+function assignments(environ: Buffer): string[] {
+  return environ.toString("utf8").split(environ.includes(0) ? "\0" : "\n");
 }
 
 /** One variable of /proc/PID/environ whatever its name, for a sensor's own use; null when it is not set. */
 export function environmentValue(environ: Buffer, name: string): string | null {
   const prefix = `${name}=`;
-  const found = environ
-    .toString("utf8")
-    .split("\0")
-    .find((word) => word.startsWith(prefix));
+  const found = assignments(environ).find((word) => word.startsWith(prefix));
   return found === undefined ? null : found.slice(prefix.length);
 }

@@ -17,11 +17,12 @@ export const matchLine = (text: string): EventMatch[] => workload.match(text);
 /** The same for a line that is known to be the service manager's own. */
 export const matchManagerLine = (text: string): EventMatch[] => manager.match(text);
 
-/** systemd's or journald's prefix in a text file made from a journal; what follows is the manager's line. */
-const MANAGER_PREFIX = /\bsystemd(?:-journald)?\[\d{1,10}\]: /;
+/** Time, host and the manager's name, with nobody else's name before it: what others print cannot look like this. */
+const MANAGER_PREFIX = /^[^[\]]{0,60}\d[:.]\d[^[\]]{0,160} systemd(?:\[1\]|-journald\[\d{1,10}\]): /;
 
-/** The manager's message in a line of a plain file, or null where the line is not the manager's. */
+/** The manager's message in a line of a text file made from a journal, or null where the line is not the manager's. */
 export function managerMessage(text: string): string | null {
-  const match = MANAGER_PREFIX.exec(text.slice(0, 200));
-  return match === null ? null : text.slice(match.index + match[0].length);
+  const start = text.slice(0, 240);
+  const match = start.includes(" systemd") ? MANAGER_PREFIX.exec(start) : null;
+  return match === null ? null : text.slice(match[0].length);
 }

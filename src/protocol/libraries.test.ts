@@ -24,7 +24,7 @@ const CASES: readonly [string, string[], string[], LibraryKind][] = [
   ["nvmlInit_v2 alone", ["nvmlInit_v2"], [], "nvml-vendor"],
   ["the CUDA back end of ggml", ["ggml_backend_cuda_reg"], [], "ggml-cuda"],
   ["execve with the shim's directory", ["execve"], ["/opt/vgpu/lib/"], "exec-shim"],
-  ["openat and read with the shim's tag", ["openat", "read", "readv", "pread"], ["[libvgpu-syscall]"], "syscall-shim"],
+  ["openat and read with the shim's tag", ["openat", "read", "readv", "pread"], ["libvgpu-"], "syscall-shim"],
   ["libc, which exports what interposers export", ["execve", "openat", "read", "readv", "pread"], [], "other"],
   ["the transport alone", ["cuda_transport_call"], [], "other"],
   ["nothing", [], [], "other"],

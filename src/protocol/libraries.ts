@@ -30,8 +30,8 @@ export const TRANSPORT_SYMBOL = "cuda_transport_call";
 
 /**
  * The first rule that holds decides (docs/wire.md, "Recognising a shim"). A marker is the tag that the shim puts
- * before its log lines: it tells shims without a transport (cudart, cublasLt, dummy builds) from NVIDIA's libraries,
- * and the exec and syscall interposers from libc, which exports the same names.
+ * before its log lines: it tells shims without a transport (cudart, cublasLt, dummy builds) from NVIDIA's libraries.
+ * The exec and syscall interposers are told from libc, which exports the same names, by the shim that they name.
  */
 const RULES: readonly LibraryRule[] = [
   { kind: "driver-shim", exports: [TRANSPORT_SYMBOL, "cuInit"], markers: [] },
@@ -48,8 +48,8 @@ const RULES: readonly LibraryRule[] = [
   { kind: "nvml-vendor", exports: ["nvmlInit_v2"], markers: [] },
   { kind: "cublas-vendor", exports: ["cublasCreate_v2"], markers: [] },
   { kind: "cudart-vendor", exports: ["cudaMalloc"], markers: [] },
-  { kind: "syscall-shim", exports: ["openat", "read"], markers: ["[libvgpu-syscall]"] },
-  { kind: "exec-shim", exports: ["execve"], markers: ["[libvgpu-exec]", "/opt/vgpu/lib/"] },
+  { kind: "syscall-shim", exports: ["openat", "read"], markers: ["libvgpu-"] },
+  { kind: "exec-shim", exports: ["execve"], markers: ["libvgpu-", "/opt/vgpu/lib/"] },
 ];
 
 /** Every symbol that a rule asks for. */

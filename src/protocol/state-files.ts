@@ -81,7 +81,9 @@ function debugReport(text: string): StateFields | null {
   if (error !== null) fields["error"] = Number.parseInt(error[1] ?? "", 16);
   const detail = /^>>> DETAIL: ([^\r\n]{0,400})/m.exec(text);
   if (detail !== null) Object.assign(fields, { detail: plain(detail[1] ?? "") }, detailFields(detail[1] ?? ""));
-  const phase = /^(?:[A-Z0-9_]{1,24} -> ){0,8}([A-Z][A-Z0-9_]{1,23})\s*$/m.exec(text.slice(text.indexOf("CHECKPOINT TRAIL")));
+  const phase = /^(?:[A-Z0-9_]{1,24} -> ){0,8}([A-Z][A-Z0-9_]{1,23})\s*$/m.exec(
+    text.slice(text.indexOf("CHECKPOINT TRAIL")),
+  );
   if (phase !== null) fields["phase"] = phase[1] ?? "";
   return fields;
 }

@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { captureTree, contextOf } from "../../test/support/real-process.ts";
+import {
+  captureTree,
+  compileLibrary,
+  contextOf,
+  DRIVER_SHIM,
+  NO_COMPILER,
+  temporaryDirectory,
+} from "../../test/support/real-process.ts";
 import { notRead, type Reading, wasRead } from "../facts/reading.ts";
 import type { ProcessFacts, UnitFacts, WorkloadFacts } from "../facts/workload.ts";
 import { readHost } from "./host.ts";
@@ -169,6 +177,24 @@ test("PCI hidden by a mount over it is seen", async () => {
   const hidden = `${HEALTHY["proc/1203/mountinfo"]}30 23 0:25 /systemd/inaccessible/dir /sys/bus/pci ro - tmpfs tmpfs rw\n`;
   const runner = only(await read(await captureTree({ ...HEALTHY, "proc/1203/mountinfo": hidden })), 1203);
   assert.ok(runner.mounts.state === "read" && runner.mounts.value.pciHidden);
+});
+
+test("an overlay on /sys hides nothing", async () => {
+  const overlay = `${HEALTHY["proc/1203/mountinfo"]}30 22 0:25 / /sys rw - overlay overlay rw,lowerdir=/x\n`;
+  const runner = only(await read(await captureTree({ ...HEALTHY, "proc/1203/mountinfo": overlay })), 1203);
+  assert.ok(runner.mounts.state === "read" && !runner.mounts.value.pciHidden && !runner.mounts.value.sysReadOnly);
+});
+
+test("a capture with words in place of NULs is read as well", async () => {
+  const root = await captureTree({ ...HEALTHY, "proc/1203/cmdline": "/usr/local/bin/ollama runner --port 4001\n" });
+  assert.equal(only(await read(root), 1203).role, "discovery-runner");
+});
+
+test("a shim that was captured with the tree is told by its symbols", { skip: NO_COMPILER }, async () => {
+  const shim = readFileSync(compileLibrary(temporaryDirectory(), "shim.so", DRIVER_SHIM));
+  const runner = only(await read(await captureTree({ ...HEALTHY, "opt/vgpu/lib/libvgpu-cuda.so.1": shim })), 1203);
+  const found = runner.maps.state === "read" ? runner.maps.value.libraries : [];
+  assert.deepEqual(found[0]?.kind, wasRead("driver-shim"));
 });
 
 test("a corrupted capture yields invalid parts and no crash", async () => {

@@ -37,6 +37,8 @@ export interface CollectOptions {
 /** Milliseconds. A sensor that needs longer is stuck, not slow; logs are given time for what they are. */
 const LIMIT_MS = 3000;
 const WORKLOAD_LIMIT_MS = 8000;
+/** Above the probe's own limits (5 s to start, 1.5 s for the device), so that they are the ones that speak. */
+const BAR_LIMIT_MS = 7000;
 const LOG_LIMIT_MS = 60_000;
 
 const OTHER_MACHINE = "the log is not of this machine: nothing of this machine is mixed into its verdict";
@@ -66,7 +68,7 @@ export async function collect(options: CollectOptions): Promise<Facts> {
     host,
     self: await run("the agent itself", readSelf),
     pci,
-    bars: await run("BAR registers", (context) => readBars(context, pci)),
+    bars: await run("BAR registers", (context) => readBars(context, pci), BAR_LIMIT_MS),
     lockdown: await run("kernel lockdown", readLockdown),
     unit,
     workload,

@@ -2,7 +2,7 @@ import { notReadFromError, type Reading, valueOf as valueIn, wasRead } from "../
 import type { LockFacts, WorkloadFacts } from "../facts/workload.ts";
 import type { SensorContext } from "./context.ts";
 import { type FlockEntry, parseFlocks } from "./proc.ts";
-import { outsideEvidence, viewOf } from "./scope.ts";
+import { enterableView, outsideEvidence } from "./scope.ts";
 
 /** Held with flock(2) for the whole of each call (docs/wire.md, "Lock files"). */
 const TRANSPORT_LOCK = "/var/tmp/vgpu_transport.lock";
@@ -13,7 +13,7 @@ const MAX_LOCKS = 16 << 20;
 /**
  * Who holds and who waits for the shim's locks, from /proc/locks. The lock files are looked at with lstat(2): opening
  * one could create it, and taking one would stop the workload. `transportLocks` has the key "0" for the root itself,
- * which is looked at when there is no process of the workload.
+ * which is looked at when there is no process of the workload, or when a process's view may not be entered.
  */
 export async function readLocks(context: SensorContext, workload: Reading<WorkloadFacts>): Promise<Reading<LockFacts>> {
   const outside = outsideEvidence(context);
@@ -27,11 +27,13 @@ export async function readLocks(context: SensorContext, workload: Reading<Worklo
   const pids = valueIn(workload)?.processes.map((one) => one.pid) ?? [];
   const transportLocks: Record<string, string> = {};
   const ownerLocks: string[] = [];
+  const troubles = new Set<string>();
   for (const pid of pids.length > 0 ? pids : [null]) {
-    const view = await viewOf(context, pid);
+    const { view, trouble } = await enterableView(context, pid);
+    if (trouble !== null) troubles.add(trouble);
     const transport = await view.fs.lstat(TRANSPORT_LOCK).catch(() => null);
     const owner = await view.fs.lstat(OWNER_LOCK).catch(() => null);
-    if (transport !== null) transportLocks[String(pid ?? 0)] = transport.inode;
+    if (transport !== null) transportLocks[trouble === null ? String(pid ?? 0) : "0"] = transport.inode;
     if (owner !== null) ownerLocks.push(owner.inode);
   }
   const onTransport = locks.filter((lock) =>
@@ -43,7 +45,7 @@ export async function readLocks(context: SensorContext, workload: Reading<Worklo
   ];
   return wasRead(
     { inFlight: distinct(false), waiting: distinct(true), shmemOwner: holdsMemory?.pid ?? null, transportLocks },
-    `${locks.length} flock entries`,
+    [`${locks.length} flock entries`, ...troubles].join("; "),
   );
 }
 

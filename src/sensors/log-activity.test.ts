@@ -1,70 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { LogFacts, ServerLog, ShimProcessLog } from "../facts/log.ts";
+import fc from "fast-check";
+import {
+  entry,
+  fileLine,
+  fold,
+  type Given,
+  onlyProcess,
+  onlyServer,
+  summary,
+  T0,
+} from "../../test/fixtures/log-entries.ts";
+import { GUEST_GRAMMARS } from "../protocol/guest-lines.ts";
 import { LogActivity } from "./log-activity.ts";
-import type { LogEntry, LogReadSummary } from "./log-reader.ts";
-
-const T0 = Date.parse("2026-03-26T06:35:38Z");
-
-interface Given extends Partial<Omit<LogEntry, "message">> {
-  readonly text: string | Buffer;
-}
-
-function entry({ text, ...rest }: Given): LogEntry {
-  return {
-    at: T0,
-    message: Buffer.isBuffer(text) ? text : Buffer.from(text),
-    truncated: false,
-    pid: 100,
-    bootId: "boot1",
-    invocationId: "inv1",
-    fromManager: false,
-    locator: "cursor",
-    ...rest,
-  };
-}
-
-/** A line of a plain file. */
-const fileLine = (text: string | Buffer): LogEntry =>
-  entry({ text, at: null, pid: null, bootId: null, invocationId: null, locator: "err.log:0" });
-
-function summary(more: Partial<LogReadSummary> = {}): LogReadSummary {
-  return {
-    kind: "journal",
-    path: "/var/log/journal",
-    entries: 1,
-    scanned: 1,
-    bytes: 1,
-    firstAt: T0,
-    lastAt: T0,
-    suppressed: 0,
-    gaps: [],
-    machineIds: [],
-    bootIds: [],
-    cursor: null,
-    ...more,
-  };
-}
-
-function fold(entries: readonly (LogEntry | Given)[], unit: string | null = null): LogFacts {
-  const activity = new LogActivity(unit);
-  for (const given of entries) activity.add("message" in given ? given : entry(given));
-  return activity.facts([summary()]);
-}
-
-function onlyServer(facts: LogFacts): ServerLog {
-  const [server, ...others] = facts.servers;
-  assert.ok(server);
-  assert.equal(others.length, 0);
-  return server;
-}
-
-function onlyProcess(facts: LogFacts): ShimProcessLog {
-  const [process, ...others] = onlyServer(facts).processes;
-  assert.ok(process);
-  assert.equal(others.length, 0);
-  return process;
-}
+import type { LogReadSummary } from "./log-reader.ts";
 
 const LISTENING = 'time=2026-03-26T06:35:38.138Z level=INFO msg="Listening on 127.0.0.1:11434 (version 0.17.7)"';
 const compute = (library: string, id: string): string =>
@@ -114,98 +63,6 @@ test("without any pid a process is still kept, as unknown", () => {
   assert.equal(process.deviceMissing?.first.at, null);
 });
 
-for (const line of [
-  "[libvgpu-cuda] GPU info (live): HEXACORE vH100 CAP, mem=81079 MB, CC=9.0",
-  "[cuda-transport] RECEIVED from VGPU-STUB: call_id=0x0050 seq=19 status=DONE (pid=7)",
-  "[libvgpu-cuda] cuMemAlloc_v2() SUCCESS: ptr=0x7f86bbe00000, size=16384 (pid=7)",
-  "[libvgpu-cuda] cuMemcpyHtoD() SUCCESS: forwarded to host (pid=7)",
-  "[libvgpu-cuda] INIT PHASE COMPLETE: cleared g_in_init_phase after successful context creation",
-  "[cuda-transport] STATUS_ERROR host-cuda: call=cuLaunchKernel(0x0050) seq=42 host_status=0x000002bc",
-]) {
-  test(`an answer of the host is proven by: ${line.slice(0, 60)}`, () => {
-    assert.equal(onlyProcess(fold([{ text: line }])).answered?.count, 1);
-  });
-}
-
-for (const line of [
-  "[cuda-transport] Connected (vm_id=11) data_path=BAR1 status_from=BAR1-status-mirror",
-  "[libvgpu-cuda] ensure_connected() transport live (vm_id=11 bdf=0000:00:01.0)",
-  "[libvgpu-cuda] GPU defaults applied (H100 80GB CC=9.0 VRAM=81920 MB)",
-  '[libvgpu-cuda] cuDeviceGetName SUCCESS: returning name="HEXACORE vH100 CAP"',
-  "[libvgpu-cuda] cuInit() device found at 0000:00:05.0 - transport deferred",
-  "[cuda-transport] cuda_transport_call() INVOKED: call_id=0x0001 data_len=0 tp=0x1 bar0=0x2 (pid=7)",
-  "[cuda-transport] SENDING to VGPU-STUB: call_id=0x0001 seq=1 args=0 data_len=0 (pid=7)",
-  "[libvgpu-cuda] cuMemcpyHtoD input prefix len=1024 prefix_len=2 bytes=[5a 5a ] (pid=384)",
-  "[libvgpu-cudart] cudaMalloc() SUCCESS: ptr=0x1000000, size=545947648 (pid=107616)",
-  "[libvgpu-cublas] cublasCreate_v2() SUCCESS: handle=0x1000 (pid=107616)",
-  "[cuda-transport] STATUS_ERROR: call=cuInit(0x0001) seq=1 err=0x00000003(MEDIATOR_UNAVAIL) vm_id=11",
-  "[cuda-transport] Timeout on call 0x0001 (seq=1) after 120s",
-  "[libvgpu-cuda] cuMemAlloc_v2() ERROR: rc=2 status=2 num_results=0 ptr=0x0 (pid=241)",
-]) {
-  test(`no answer of the host is proven by: ${line.slice(0, 60)}`, () => {
-    assert.equal(onlyProcess(fold([{ text: line }])).answered, null);
-  });
-}
-
-test("errors are grouped by what they are, with the order in which they were seen last", () => {
-  const process = onlyProcess(
-    fold([
-      { text: "[cuda-transport] STATUS_ERROR host-cuda: call=cuMemAlloc_v2(0x0030) seq=4 host_status=0x00000002" },
-      { text: "[cuda-transport] STATUS_ERROR host-cuda: call=cuMemAlloc_v2(0x0030) seq=3 host_status=0x00000002" },
-      { text: "[cuda-transport] STATUS_ERROR host-cuda: call=cuLaunchKernel(0x0050) seq=5 host_status=0x000002bc" },
-      { text: "[cuda-transport] Timeout on call 0x0050 (seq=6) after 120s" },
-      { text: "[libvgpu-cuda] cuMemAlloc_v2() SUCCESS: ptr=0x7f86bbe00000, size=16384" },
-    ]),
-  );
-  assert.deepEqual(
-    process.hostErrors.map(({ code, callId, count, last }) => [code, callId, count, last.ordinal]),
-    [
-      [2, 0x30, 2, 1],
-      [700, 0x50, 1, 2],
-    ],
-  );
-  assert.deepEqual(
-    process.timeouts.map(({ callId, count }) => [callId, count]),
-    [[0x50, 1]],
-  );
-  assert.equal(process.answered?.last.ordinal, 4);
-});
-
-test("failed tries at shared memory that end well are no fallback", () => {
-  const process = onlyProcess(
-    fold([
-      { text: "[cuda-transport] mlock(256 MB) failed (attempt=1 map32=0): Cannot allocate memory" },
-      { text: "[cuda-transport] SHMEM_REG stage=register pid=100 tp=0x1 req_gpa=0x2 size=65536 g2h=0x3" },
-      { text: "[cuda-transport] Connected (vm_id=1) data_path=shmem status_from=BAR1-status-mirror" },
-    ]),
-  );
-  assert.equal(process.shmemFallback, null);
-  assert.equal(process.shmemBytes, 65536);
-});
-
-test("a fallback is told with the reason of the last failed try", () => {
-  const process = onlyProcess(
-    fold([
-      { text: "[cuda-transport] mlock(256 MB) failed (attempt=1 map32=0): Cannot allocate memory" },
-      { text: "[cuda-transport] Cannot resolve GPA for shmem (attempt=1 map32=0 reason=pfn_hidden detail=0xa1)" },
-      { text: "[cuda-transport] Exhausted shmem registration retries — using BAR1" },
-      { text: "[cuda-transport] Connected (vm_id=10) data_path=BAR1 status_from=BAR1-status-mirror" },
-    ]),
-  );
-  assert.equal(process.shmemFallback?.reason, "pagemap: pfn_hidden");
-  assert.equal(process.shmemFallback?.count, 1);
-});
-
-test("an older build falls back without a word, and is seen to", () => {
-  const process = onlyProcess(
-    fold([
-      { text: "[cuda-transport] mmap shmem 256 MB failed: Resource temporarily unavailable" },
-      { text: "[cuda-transport] Connected (vm_id=9) data_path=BAR1 status_from=BAR1" },
-    ]),
-  );
-  assert.equal(process.shmemFallback?.reason, "mmap: Resource temporarily unavailable");
-});
-
 test("each invocation of the unit is a life of its own, even when their lines mix", () => {
   const facts = fold([
     { text: "Started ollama.service - Ollama Service.", fromManager: true, pid: 1, invocationId: "a" },
@@ -240,7 +97,7 @@ test("in a plain file a new life begins where the server listens again", () => {
     fileLine(LISTENING),
     fileLine(compute("CUDA", "GPU-0")),
     fileLine("[cuda-transport] VGPU-STUB device not found"),
-    fileLine(LISTENING.replace("06:35:38", "07:00:00")),
+    fileLine(LISTENING, { at: T0 + 60_000 }),
     fileLine(compute("cpu", "cpu")),
   ]);
   assert.deepEqual(
@@ -250,7 +107,7 @@ test("in a plain file a new life begins where the server listens again", () => {
       [1, "cpu", 0],
     ],
   );
-  assert.equal(facts.servers[1]?.firstAt, Date.parse("2026-03-26T07:00:00.138Z"));
+  assert.equal(facts.servers[1]?.firstAt, T0 + 60_000);
 });
 
 test("a file that begins in the middle of a life keeps that life apart from the next", () => {
@@ -288,7 +145,9 @@ test("a journal written out as text is read with its pids and its manager's line
     [
       fileLine("Mar 26 06:35:37 vm systemd[1]: Started cron.service - Cron."),
       fileLine("Mar 26 06:35:38 vm systemd[1]: Started ollama.service - Ollama Service."),
-      fileLine("Mar 26 06:35:38 vm prog[384]: [cuda-transport] Connected (vm_id=9) data_path=BAR1 status_from=BAR1"),
+      fileLine("Mar 26 06:35:38 vm prog[384]: [cuda-transport] Connected (vm_id=9) data_path=BAR1 status_from=BAR1", {
+        pid: 384,
+      }),
       fileLine("Mar 26 06:35:39 vm systemd[1]: cron.service: Deactivated successfully."),
       fileLine(
         "Mar 26 06:35:39 vm systemd[1]: ollama.service: Main process exited, code=exited, status=2/INVALIDARGUMENT",
@@ -331,8 +190,9 @@ test("stderr in a file is joined to the life that the journal shows at that time
       invocationId: "new",
       at: T0 + 22_000,
     },
-    fileLine(LISTENING),
-    fileLine(compute("CUDA", "GPU-0")),
+    fileLine('level=INFO msg="server config" env="map[]"', { at: T0 - 20 }),
+    fileLine(LISTENING, { at: T0 }),
+    fileLine(compute("CUDA", "GPU-0"), { at: T0 + 10 }),
   ]);
   assert.deepEqual(
     facts.servers.map((server) => [server.invocationId, server.discovery.length, server.requestsOk?.count ?? 0]),
@@ -343,11 +203,16 @@ test("stderr in a file is joined to the life that the journal shows at that time
   );
 });
 
-test("what a workload prints in the manager's words is not believed in a journal", () => {
-  const server = onlyServer(
-    fold([{ text: "systemd[1]: ollama.service: Main process exited, code=exited, status=1/FAILURE" }]),
-  );
-  assert.equal(server.mainExited, null);
+test("what a workload prints in the manager's words is not believed", () => {
+  const forged = "systemd[1]: ollama.service: Main process exited, code=exited, status=1/FAILURE";
+  for (const line of [
+    entry({ text: forged }),
+    fileLine(forged),
+    fileLine(`Mar 26 06:35:39 vm ollama[7]: ${forged}`, { pid: 7 }),
+    fileLine(`Mar 26 06:35:39 vm ollama[7]: 06:35:39 vm ${forged}`, { pid: 7 }),
+  ]) {
+    assert.equal(onlyServer(fold([line])).mainExited, null);
+  }
 });
 
 test("the devices of the last discovery round are kept, those of earlier rounds are not", () => {
@@ -407,97 +272,6 @@ test("only requests that run a model are counted, and a client's error is not th
   assert.equal(server.requestsFailed?.count, 1);
 });
 
-test("a sample shows the line without payload, and what is not text as its bytes", () => {
-  const process = onlyProcess(
-    fold([
-      {
-        text: Buffer.concat([
-          Buffer.from("[cuda-transport] VGPU-STUB device not found \x1b[31m"),
-          Buffer.from([0xff]),
-          Buffer.from(" bytes=[5a 5a 5a ] src_first8=5a5a5a5a5a5a5a5a done"),
-        ]),
-      },
-    ]),
-  );
-  assert.equal(
-    process.deviceMissing?.last.text,
-    "[cuda-transport] VGPU-STUB device not found \\x1b[31m\\xff bytes=[…] src_first8=… done",
-  );
-});
-
-test("a sample keeps UTF-8 text as it is and is at most three hundred characters", () => {
-  const process = onlyProcess(
-    fold([
-      { text: `[libvgpu-cuda] GPU info fetch failed — using defaults` },
-      { text: `VGPU-STUB device not found ${"x".repeat(5000)}` },
-    ]),
-  );
-  assert.equal(process.deviceMissing?.last.text.length, 300);
-  const invented = onlyProcess(
-    fold([{ text: "[libvgpu-cuda] ensure_connected() transport init failed — check resource0 permissions" }]),
-  );
-  assert.equal(
-    invented.initFailed?.last.text,
-    "[libvgpu-cuda] ensure_connected() transport init failed — check resource0 permissions",
-  );
-});
-
-test("a sample ends where another writer's message begins, and never shows a prompt", () => {
-  const secret = "my password is hunter2";
-  const lines = [
-    `[cuda-transport] VGPU-STUB device not foundtime=2026-03-26T06:35:38.138Z level=DEBUG msg="chat" prompt="${secret}"`,
-    `[cuda-transport] VGPU-STUB device not found msg="completion request" prompt="${secret}"`,
-    `[cuda-transport] VGPU-STUB device not found\n${secret}`,
-    `[cuda-transport] VGPU-STUB device not found[other] ${secret}`,
-  ];
-  for (const text of lines) {
-    assert.equal(onlyProcess(fold([{ text }])).deviceMissing?.last.text, "[cuda-transport] VGPU-STUB device not found");
-  }
-});
-
-test("an error's own text is cut to two hundred characters in a sample", () => {
-  const server = onlyServer(fold([{ text: `msg="llama runner terminated" error="${"x".repeat(390)}" a=b` }]));
-  assert.match(server.runnerCrash?.last.text ?? "", /^msg="llama runner terminated" error="x{200}…" a=b$/);
-});
-
-test("lives, processes and groups of errors are bounded, and lost lives are counted", () => {
-  const entries: Given[] = [];
-  for (let life = 0; life < 20; life += 1) entries.push({ text: "hello", invocationId: `inv${life}`, at: T0 + life });
-  for (let pid = 1000; pid < 1100; pid += 1) {
-    entries.push({ text: `[cuda-transport] (debug logging on) (pid=${pid})`, invocationId: "inv19" });
-  }
-  for (let call = 0; call < 200; call += 1) {
-    const id = call.toString(16).padStart(4, "0");
-    entries.push({
-      text: `STATUS_ERROR: call_id=0x${id} seq=1 err=0x00000003(MEDIATOR_UNAVAIL) vm_id=1`,
-      invocationId: "inv19",
-    });
-  }
-  const facts = fold(entries);
-  assert.equal(facts.servers.length, 8);
-  assert.equal(facts.serversDropped, 12);
-  assert.deepEqual(
-    facts.servers.map(({ invocationId }) => invocationId),
-    ["inv12", "inv13", "inv14", "inv15", "inv16", "inv17", "inv18", "inv19"],
-  );
-  const processes = facts.servers.at(-1)?.processes ?? [];
-  assert.deepEqual([processes.length, processes[0]?.pid, processes.at(-1)?.pid], [64, 1036, 1099]);
-  assert.equal(processes.at(-1)?.transportErrors.length, 64);
-});
-
-test("memory does not grow with long lines that are kept as samples", () => {
-  const activity = new LogActivity();
-  const filler = Buffer.alloc(1024 * 1024, "x");
-  const before = process.memoryUsage().arrayBuffers;
-  for (let pid = 1; pid <= 60; pid += 1) {
-    activity.add(entry({ text: Buffer.concat([Buffer.from(`VGPU-STUB device not found (pid=${pid})`), filler]) }));
-  }
-  globalThis.gc?.();
-  const facts = activity.facts([summary()]);
-  assert.equal(facts.servers[0]?.processes.length, 60);
-  if (globalThis.gc !== undefined) assert.ok(process.memoryUsage().arrayBuffers - before < 8 * 1024 * 1024);
-});
-
 test("coverage is none without anything read, partial with a gap, full otherwise", () => {
   const coverage = (summaries: readonly LogReadSummary[]): string => new LogActivity().facts(summaries).coverage;
   assert.equal(coverage([]), "none");
@@ -509,4 +283,31 @@ test("coverage is none without anything read, partial with a gap, full otherwise
   const activity = new LogActivity();
   activity.add(entry({ text: "x", truncated: true }));
   assert.equal(activity.facts([summary()]).coverage, "partial");
+});
+
+test("any lines at all are folded without an exception, and no sample is too long or has a control character", () => {
+  const known = GUEST_GRAMMARS.flatMap((grammar) => grammar.examples);
+  const piece = fc.oneof(
+    fc.constantFrom(...known).map((text) => Buffer.from(text, "latin1")),
+    fc.uint8Array({ maxLength: 30 }).map((bytes) => Buffer.from(bytes)),
+    fc.integer({ min: 1, max: 400 }).map((length) => Buffer.alloc(length, "\x1b")),
+  );
+  const line = fc.record({
+    text: fc.array(piece, { maxLength: 4 }).map((pieces) => Buffer.concat(pieces)),
+    pid: fc.constantFrom(null, 1, 100, 200),
+    at: fc.constantFrom(null, T0, T0 + 60_000),
+    bootId: fc.constantFrom(null, "boot1", "boot2"),
+    invocationId: fc.constantFrom(null, "inv1", "inv2"),
+    fromManager: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(line, { maxLength: 20 }), (lines) => {
+      const facts = fold(lines);
+      const texts = [...JSON.stringify(facts).matchAll(/"text":"((?:[^"\\]|\\.)*)"/g)].map((match) =>
+        String(JSON.parse(`"${match[1] ?? ""}"`)),
+      );
+      for (const text of texts) assert.ok(text.length <= 300 && /^[^\x00-\x1f\x7f-\x9f]*$/.test(text), text);
+    }),
+    { numRuns: 300 },
+  );
 });

@@ -13,17 +13,6 @@ const START_RACE_MS = 2000;
 const SHIM_TAG = /\[(?:cuda-transport|libvgpu-(?:cuda|cudart|nvml|cublas|cublasLt)|vgpu-fp|vgpu-libload)\]/;
 /** How far behind its tag a shim's line may name its pid. */
 const PID_REACH = 400;
-/** The time in front of a slog line. */
-const SLOG_TIME = /\btime=(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d))/;
-/** A journal written out as text: "Mar 26 06:35:38 host ollama[6957]: ", or with an ISO time. */
-const EXPORTED_PREFIX =
-  /^(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?[+-]\d\d:?\d\d)) \S{1,255} [^\s[]{1,64}\[(\d{1,10})\]: /;
-
-const timeOf = (iso: string | undefined): number | null => {
-  const time = iso === undefined ? Number.NaN : Date.parse(iso.replace(/([+-]\d\d)(\d\d)$/, "$1:$2"));
-  return Number.isNaN(time) ? null : time;
-};
-
 /**
  * Folds the entries of one reading, of one or several sources, into facts, in memory that does not grow with the log.
  * Entries are given in the order of their source; where a journal and a file belong together, the journal goes first.
@@ -54,19 +43,22 @@ export class LogActivity {
 
   add(entry: LogEntry): void {
     const text = entry.message.toString("latin1");
-    const line = this.#lineOf(entry, text);
+    const line: SeenLine = { entry, text, at: entry.at, ordinal: this.#ordinal };
+    this.#ordinal += 1;
     if (entry.truncated) this.#truncated += 1;
-    if (entry.fromManager) {
-      this.#addManagerLine(line, matchManagerLine(text), 0);
+    if (entry.bootId !== null) {
+      if (entry.fromManager) this.#addManagerLine(line, matchManagerLine(text), 0);
+      else this.#addWorkloadLine(line, matchLine(text));
       return;
     }
-    const written = entry.bootId === null ? managerMessage(text) : null;
-    if (written !== null) {
-      const events = matchManagerLine(written).filter(({ event }) => "unit" in event && this.#isOurs(event.unit));
-      this.#addManagerLine(line, events, text.length - written.length);
+    const written = managerMessage(text);
+    if (written === null) {
+      this.#addWorkloadLine(line, matchLine(text));
       return;
     }
-    this.#addWorkloadLine(line, matchLine(text));
+    // A text file holds the lines about other units too.
+    const events = matchManagerLine(written).filter(({ event }) => "unit" in event && this.#isOurs(event.unit));
+    if (events.length > 0) this.#addManagerLine(line, events, text.length - written.length);
   }
 
   facts(summaries: readonly LogReadSummary[]): LogFacts {
@@ -94,16 +86,6 @@ export class LogActivity {
 
   #isOurs(unit: string | null): boolean {
     return unit !== null && (this.#unit === null || unit === this.#unit);
-  }
-
-  #lineOf(entry: LogEntry, text: string): SeenLine {
-    const ordinal = this.#ordinal;
-    this.#ordinal += 1;
-    if (entry.bootId !== null || entry.fromManager) return { entry, text, at: entry.at, ordinal };
-    const prefix = EXPORTED_PREFIX.exec(text);
-    const at = entry.at ?? timeOf(prefix?.[1]) ?? (text.includes("time=") ? timeOf(SLOG_TIME.exec(text)?.[1]) : null);
-    const pid = prefix === null ? entry.pid : Number(prefix[2]);
-    return { entry: pid === entry.pid ? entry : { ...entry, pid }, text, at, ordinal };
   }
 
   #addManagerLine(line: SeenLine, events: readonly EventMatch[], offset: number): void {
@@ -142,10 +124,11 @@ export class LogActivity {
       return this.#keep(known ?? new ServerLife(invocationId, bootId));
     }
     const current = this.#anonymous;
-    const life =
-      current === null || this.#startsAnother(current, line, events)
-        ? (this.#lifeInJournal(line, events) ?? new ServerLife(null, bootId))
-        : current;
+    const another = current === null || this.#startsAnother(current, line, events);
+    const joined = another || !current.used ? this.#lifeInJournal(line, events) : null;
+    // Lines before the first start that say nothing are not a life.
+    if (joined !== null && current !== null && !current.used) this.#discard(current);
+    const life = joined ?? (another ? new ServerLife(null, bootId) : current);
     this.#anonymous = life;
     return this.#keep(life);
   }
@@ -180,11 +163,17 @@ export class LogActivity {
     );
   }
 
+  #discard(life: ServerLife): void {
+    if (!this.#order.delete(life)) return;
+    this.#lives = this.#lives.filter((other) => other !== life);
+    this.#made -= 1;
+  }
+
   /** Puts a life last in the order of being seen; beyond the limit, the one seen longest ago is given up. */
   #keep(life: ServerLife): ServerLife {
     if (this.#lives.at(-1) === life) return life;
     if (!this.#order.has(life)) {
-      this.#order.set(life, this.#made);
+      this.#order.set(life, this.#ordinal);
       this.#made += 1;
     }
     this.#lives = [...this.#lives.filter((other) => other !== life), life];

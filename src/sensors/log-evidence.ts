@@ -5,7 +5,7 @@ import type { LogEntry } from "./log-reader.ts";
 /** Longest sample text, in characters. */
 export const SAMPLE_LENGTH = 300;
 /** What is copied of a line for a sample: a copy's payload in hex is removed from it before it is cut. */
-const COPIED = 1024;
+const COPIED = 640;
 /** Longest piece of an error's own text: such texts can quote what was asked of the model. */
 const ERROR_TEXT = 200;
 
@@ -23,8 +23,9 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** A line kept to be shown later. Only the piece that matters is copied, so that a long line is not held in memory. */
 interface Quote {
-  readonly bytes: Buffer;
-  /** Bytes at the start of `bytes` that the grammar has read. */
+  /** Latin1-decoded. */
+  readonly piece: string;
+  /** Characters at the start of `piece` that the grammar has read. */
   readonly read: number;
   readonly at: number | null;
   readonly locator: string;
@@ -42,9 +43,9 @@ export interface SeenLine {
 function quoteOf(line: SeenLine, match: EventMatch, offset: number): Quote {
   const start = match.start + offset;
   const lead = LEAD.exec(line.text.slice(Math.max(0, start - LEAD_LENGTH), start))?.[0].length ?? 0;
-  const piece = line.entry.message.subarray(start - lead, start - lead + COPIED);
   return {
-    bytes: Buffer.from(piece),
+    // A string of its own: a slice of the text would hold the whole line in memory.
+    piece: line.entry.message.toString("latin1", start - lead, start - lead + COPIED),
     read: match.end - match.start + lead,
     at: line.at,
     locator: line.entry.locator,
@@ -64,10 +65,9 @@ function readable(latin1: string): string {
 }
 
 function sampleOf(quote: Quote): LogSample {
-  const whole = quote.bytes.toString("latin1");
-  const tail = whole.slice(quote.read);
+  const tail = quote.piece.slice(quote.read);
   const stop = NEXT_MESSAGE.exec(tail)?.index ?? tail.length;
-  let text = readable((whole.slice(0, quote.read) + tail.slice(0, stop)).trimEnd());
+  let text = readable((quote.piece.slice(0, quote.read) + tail.slice(0, stop)).trimEnd());
   for (const [payload, mark] of PAYLOADS) text = text.replace(payload, mark);
   text = text.replace(LONG_ERROR, 'error="$1\u2026"');
   if (text.length > SAMPLE_LENGTH) text = `${text.slice(0, SAMPLE_LENGTH - 1)}\u2026`;

@@ -15,6 +15,9 @@ const MAX_DEVICES = 512;
 const MAX_MOUNTINFO = 4 << 20;
 /** NVIDIA's vendor id, and the two that old stubs had (docs/wire.md, "PCI ids"). */
 const VENDORS: ReadonlySet<string> = new Set(["0x10de", "0x1234", "0x1af4"]);
+/** What systemd mounts for InaccessiblePaths=. */
+const INACCESSIBLE = /\/systemd\/inaccessible\//;
+const ALL_DEVICES = "/sys/devices";
 const PRIVATE = /(?:^|\/)systemd-private-/;
 
 /** Reads the mounts of a process. */
@@ -35,7 +38,7 @@ export async function readMountBaseline(context: SensorContext): Promise<MountBa
   const ofFirst = await readMounts(context, 1).catch(() => null);
   const own = ofFirst === null && context.fs.live ? await readMounts(context, "self").catch(() => null) : null;
   return {
-    devicePaths: devicePaths.length > 0 ? devicePaths : ["/sys/devices"],
+    devicePaths: devicePaths.length > 0 ? devicePaths : [ALL_DEVICES],
     tmp: coveringMount(ofFirst ?? own ?? [], "/tmp"),
   };
 }
@@ -52,18 +55,17 @@ export function mountView(mounts: readonly Mount[], baseline: MountBaseline): Mo
   return {
     sysReadOnly: covering.length === 0 ? null : covering.some((mount) => mount.readOnly),
     privateTmp: otherTmp || (tmp !== null && PRIVATE.test(tmp.root)),
-    pciHidden: mounts.length > 0 && hidesPci(mounts, baseline.devicePaths),
+    pciHidden: hidesPci(mounts, baseline.devicePaths),
   };
 }
 
-/** Something that is not sysfs lies over the list of devices, over a device, or over a part of either. */
+/** An inaccessible or empty file system lies over the list of devices, over a device, or over a part of either. */
 function hidesPci(mounts: readonly Mount[], devicePaths: readonly string[]): boolean {
   const places = [PCI, ...devicePaths];
-  const foreign = (mount: Mount | null) => mount !== null && mount.fsType !== "sysfs";
+  const hides = (mount: Mount | null) =>
+    mount !== null && isBelow(mount.point, "/sys") && (mount.fsType === "tmpfs" || INACCESSIBLE.test(mount.root));
   return (
-    places.some((place) => foreign(coveringMount(mounts, place))) ||
-    mounts.some(
-      (mount) => foreign(mount) && places.some((place) => place !== "/sys/devices" && isBelow(mount.point, place)),
-    )
+    places.some((place) => hides(coveringMount(mounts, place))) ||
+    mounts.some((mount) => hides(mount) && places.some((place) => place !== ALL_DEVICES && isBelow(mount.point, place)))
   );
 }

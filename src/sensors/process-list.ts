@@ -53,7 +53,7 @@ export async function glance(context: SensorContext, pid: number): Promise<Glanc
   const statBytes = await read("stat");
   const stat = statBytes === null ? null : parseStat(statBytes);
   if (stat === null && context.fs.live) return null;
-  const argv = parseCmdline((await read("cmdline")) ?? EMPTY);
+  const argv = argvOf((await read("cmdline")) ?? EMPTY, context.fs.live);
   const status = stat === null ? parseStatus((await read("status")) ?? EMPTY) : null;
   return {
     pid,
@@ -65,6 +65,15 @@ export async function glance(context: SensorContext, pid: number): Promise<Glanc
     argv,
     shape: shapeOf(argv),
   };
+}
+
+/** A capture made for reading may have spaces or lines in place of the kernel's NULs. */
+function argvOf(cmdline: Buffer, live: boolean): string[] {
+  if (live || cmdline.includes(0)) return parseCmdline(cmdline);
+  return cmdline
+    .toString("utf8")
+    .split(/\s+/)
+    .filter((word) => word !== "");
 }
 
 export interface Selection {

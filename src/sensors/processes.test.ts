@@ -14,8 +14,9 @@ import {
   temporaryDirectory,
 } from "../../test/support/real-process.ts";
 import type { Scope } from "../facts/facts.ts";
-import { notRead } from "../facts/reading.ts";
+import { notRead, wasRead } from "../facts/reading.ts";
 import type { ProcessFacts, WorkloadFacts } from "../facts/workload.ts";
+import { readLocks } from "./locks.ts";
 import { readProcess } from "./process-facts.ts";
 import { glance } from "./process-list.ts";
 import { readWorkload } from "./processes.ts";
@@ -167,11 +168,15 @@ test("the agent's own user may be unable to read others: that is denied, not emp
   const running = await start(program, [], { env: { TEST_DLOPEN: library("libx2.so") } });
   process.seteuid?.(65534);
   let facts: ProcessFacts;
+  let locks: Awaited<ReturnType<typeof readLocks>>;
   try {
     facts = await one(running);
+    const workload = { foundBy: "pid", processes: [facts], incomplete: [] } as const;
+    locks = await readLocks(contextOf("/"), wasRead(workload));
   } finally {
     process.seteuid?.(0);
   }
+  assert.match(locks.detail ?? "", /seen from outside process \d+: .*not permitted/);
   assert.equal(facts.env.state, "denied");
   assert.equal(facts.maps.state, "denied");
   assert.equal(facts.exe.state, "denied");

@@ -55,3 +55,17 @@ export async function viewOf(context: SensorContext, pid: number | null): Promis
   }
   return { pid: null, fs: context.fs, prefix: "" };
 }
+
+/**
+ * The view of process `pid` where it may be entered, else the root itself, with the reason in `trouble`: what only the
+ * process sees is then missed.
+ */
+export async function enterableView(
+  context: SensorContext,
+  pid: number | null,
+): Promise<{ readonly view: View; readonly trouble: string | null }> {
+  const view = await viewOf(context, pid);
+  const root = await attempt(view.prefix, () => view.fs.stat("/"));
+  if (view.pid === null || root.state === "read") return { view, trouble: null };
+  return { view: await viewOf(context, null), trouble: `seen from outside process ${view.pid}: ${root.detail}` };
+}

@@ -2,7 +2,7 @@ import { errnoOf, notReadFromError, type Reading, valueOf as valueIn, wasRead } 
 import type { ShimFile, ShimFileFacts, UnitFacts, WorkloadFacts } from "../facts/workload.ts";
 import type { SensorContext } from "./context.ts";
 import { libraryCacheOf } from "./library-identity.ts";
-import { outsideEvidence, type View, viewOf } from "./scope.ts";
+import { enterableView, outsideEvidence, type View } from "./scope.ts";
 
 /** Where the known layouts put shims (docs/wire.md, "Layouts"), in the order of the reference configuration. */
 const LAYOUT_DIRECTORIES = [
@@ -36,7 +36,7 @@ export async function readShimFiles(
   const outside = outsideEvidence(context);
   if (outside !== null) return outside;
   const sought = directories(valueIn(workload), valueIn(unit));
-  const view = await viewOf(context, sought.pid);
+  const { view, trouble: outsideView } = await enterableView(context, sought.pid);
   const searched: string[] = [];
   const files: ShimFile[] = [];
   for (const [directory, origin] of [...sought.directories].slice(0, MAX_DIRECTORIES)) {
@@ -54,7 +54,8 @@ export async function readShimFiles(
       }
     }
   }
-  return wasRead({ searched, files }, `${files.length} files in ${searched.length} directories`);
+  const remark = outsideView === null ? "" : `, ${outsideView}`;
+  return wasRead({ searched, files }, `${files.length} files in ${searched.length} directories${remark}`);
 }
 
 /** Directories in the loader's order, each with where it came from, and the process whose view counts. */

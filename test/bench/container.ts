@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, rmdir, symlink } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CHECKOUT } from "./cache.ts";
@@ -145,7 +145,7 @@ class RunningContainer implements Container {
     throw new Error(`the container did not boot: ${output() || "no output"}`);
   }
 
-  exec(command: string, options: ExecOptions = {}): Promise<ProcessResult> {
+  async exec(command: string, options: ExecOptions = {}): Promise<ProcessResult> {
     const enter = ["-t", `${this.#pid}`, "-m", "-p", "-u", "-i", "-n", "-C"];
     const variables = Object.entries({ ...GUEST_ENV, ...options.env }).map(([name, value]) => `${name}=${value}`);
     const asUser = options.user === undefined ? [] : ["setpriv", ...userOptions(options.user)];
@@ -154,7 +154,10 @@ class RunningContainer implements Container {
     const limited = ["timeout", "-s", "KILL", `${timeoutMs / 1000}`, "bash", "-c", command];
     const inside = ["env", "-i", "--chdir=/", ...variables, ...asUser, ...limited];
     const [program, args] = dieWithParent(["nsenter", ...enter, ...inside]);
-    return run(program, args, { timeoutMs: timeoutMs + GRACE_MS });
+    const result = await run(program, args, { timeoutMs: timeoutMs + GRACE_MS });
+    if (result.signal === null) return result;
+    // nsenter ends by the signal that ended the command: told as a shell does, here and in a VM's steps.
+    return { ...result, exitCode: 128 + constants.signals[result.signal] };
   }
 
   async until(command: string, timeoutMs = EXEC_LIMIT_MS): Promise<ProcessResult> {

@@ -11,7 +11,7 @@ export const DEVICE_CAUSES: readonly Cause[] = [
     fixedBy: "host operator",
     message: "{what}. Without it every CUDA call ends in the VM, and Ollama answers from the CPU.",
     remedy: {
-      text: "On the host, check that the VM's QEMU runs with -device vgpu-cuda (a toolstack update can drop device-model-args silently), then power the VM off and on: a reboot inside the VM keeps the old QEMU.",
+      text: "On the host, check that the VM's QEMU runs with -device vgpu-cuda (a toolstack update can drop device-model-args silently), then power the VM off and on when idle: a reboot inside the VM keeps the old QEMU.",
       commands: ["cat /sys/bus/pci/devices/*/uevent"],
     },
   },
@@ -24,7 +24,7 @@ export const DEVICE_CAUSES: readonly Cause[] = [
     fixedBy: "host operator",
     message: "{bdf} is {ids}: {reason}.",
     remedy: {
-      text: "Install the QEMU build that matches the shim on the host and power-cycle the VM; the running QEMU keeps the old device model.",
+      text: "Install the QEMU build that matches the shim on the host and power-cycle the VM when idle; the running QEMU keeps the old device model.",
       commands: ["cat /sys/bus/pci/devices/{bdf}/uevent"],
     },
   },
@@ -76,7 +76,7 @@ export const DEVICE_CAUSES: readonly Cause[] = [
     fixedBy: "guest operator",
     message: "{bdf} answers nothing: {what}.",
     remedy: {
-      text: "Something switched the function off (bit 1 of its command register), or it was unplugged. Power-cycle the VM; if it comes back off, ask the host operator about hot-plug.",
+      text: "Something switched the function off (bit 1 of its command register), or it was unplugged. Power-cycle the VM when idle; if it comes back off, ask the host operator about hot-plug.",
       commands: ["cat /sys/bus/pci/devices/{bdf}/enable"],
     },
   },
@@ -89,7 +89,7 @@ export const DEVICE_CAUSES: readonly Cause[] = [
     fixedBy: "host operator",
     message: "BAR0 of {bdf} reads {what}.",
     remedy: {
-      text: "The device model and the shim are of different generations. Install matching builds on the host and power-cycle the VM.",
+      text: "The device model and the shim are of different generations. Install matching builds on the host and power-cycle the VM when idle.",
       commands: [],
     },
   },
@@ -115,7 +115,7 @@ export const DEVICE_CAUSES: readonly Cause[] = [
     fixedBy: "host operator",
     message: "{what}: the kernel refuses to map PCI resources, whoever asks.",
     remedy: {
-      text: "Secure Boot put the kernel in lockdown. On the host, switch Secure Boot off for this VM and power-cycle it; enrolling keys inside the VM does not lift lockdown.",
+      text: "Secure Boot put the kernel in lockdown. On the host, switch Secure Boot off for this VM and power-cycle it when idle; enrolling keys inside the VM does not lift lockdown.",
       commands: ["cat /sys/kernel/security/lockdown"],
     },
   },
@@ -154,7 +154,7 @@ export const DEVICE_CAUSES: readonly Cause[] = [
     hop: "transport",
     severity: "warn",
     fixedBy: "guest operator",
-    message: "{what}: bulk copies take the slowest path, and the status is polled in BAR0.",
+    message: "{what}: the status is polled in BAR0, and without shared memory bulk copies take the slowest path.",
     remedy: {
       text: "Give resource1 the same owner and mode as resource0 in the udev rule; its size has to be 16 MiB.",
       commands: ["stat -c '%s %A %U:%G %n' /sys/bus/pci/devices/{bdf}/resource1"],

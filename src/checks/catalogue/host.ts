@@ -53,7 +53,7 @@ export const HOST_CAUSES: readonly Cause[] = [
     message:
       "{call} came back with CUDA error 700, illegal address{later}. The mediator does not recover from it: all VMs fail until it is restarted.",
     remedy: {
-      text: "Tell the host operator at once: the mediator has to be restarted, and after it every VM's workload. Then look for the kernel: the host's log names it.",
+      text: "Tell the host operator at once: the mediator has to be restarted, and after it every VM's workload (this ends no load that still works: after the fault every call of every VM fails). Then look for the kernel: the host's log names it.",
       commands: [],
     },
   },
@@ -66,7 +66,7 @@ export const HOST_CAUSES: readonly Cause[] = [
     fixedBy: "workload owner",
     message: "{call} came back with CUDA error {status}{later}.",
     remedy: {
-      text: "As for an illegal address: the mediator has to be restarted; the host's log names the kernel.",
+      text: "As for an illegal address: the mediator has to be restarted (which ends no load that still works); the host's log names the kernel.",
       commands: [],
     },
   },

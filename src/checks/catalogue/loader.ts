@@ -108,7 +108,7 @@ export const LOADER_CAUSES: readonly Cause[] = [
     message: "{path}: {reason}.",
     remedy: {
       text: "Copy the file again with a tool that checks it (scp, then compare sha256sum on both sides) and check that the disk is not full.",
-      commands: ["sha256sum {path}", "df -h /"],
+      commands: ["ls -lL /opt/vgpu/lib", "df -h /"],
     },
   },
   {
@@ -121,7 +121,7 @@ export const LOADER_CAUSES: readonly Cause[] = [
     message: "{path} is found first and is {kind}.",
     remedy: {
       text: "Put the shim's directory first in LD_LIBRARY_PATH, or point that name at the shim. A real NVIDIA driver in this VM finds no device.",
-      commands: ["ls -l {path}"],
+      commands: ["systemctl show {unit} -p Environment", "ls -l /opt/vgpu/lib"],
     },
   },
   {

@@ -67,7 +67,7 @@ export const TRANSPORT_CAUSES: readonly Cause[] = [
     fixedBy: "host operator",
     message: "The device answers MEDIATOR_UNAVAIL to every call ({count} times, the last for {call}){earlier}.",
     remedy: {
-      text: "On the host: is the mediator running, and does it listen on this VM's socket (a VM started after it needs rediscovery)? After the mediator was restarted, restart the workload before it launches anything: an old handle crashes the mediator.",
+      text: "On the host: is the mediator running, and does it listen on this VM's socket (a VM started after it needs rediscovery)? After the mediator was restarted, restart the workload before it launches anything (that ends no load: its handles are gone): an old handle crashes the mediator.",
       commands: [],
     },
   },

@@ -68,9 +68,10 @@ class ExportRun implements ExportHandler {
     this.#damagedAt ??= offset;
   }
 
-  entry(start: number, damaged: boolean): void {
+  entry(start: number, state: "whole" | "damaged" | "unterminated"): void {
     this.tally.scanned += 1;
-    if (damaged || this.#realtime === null) {
+    // The last entry of a stream that was cut between two fields is good for what it says, if it says something.
+    if (state === "damaged" || (state === "unterminated" && this.#message === null) || this.#realtime === null) {
       this.#damaged += 1;
       this.#damagedAt ??= start;
     } else this.#take(start, this.#realtime);

@@ -11,8 +11,11 @@ const EQUALS = 61;
 export interface ExportHandler {
   /** A field of the current entry. `value` is a view that is gone after the call. */
   field(name: string, value: Buffer, truncated: boolean): void;
-  /** The entry that started at byte `start` is complete; `damaged` when something in it was not a field. */
-  entry(start: number, damaged: boolean): void;
+  /**
+   * The entry that started at byte `start` is over. `damaged`: something in it was not a field; `unterminated`: the
+   * stream ended without the empty line after it, and perhaps without more of its fields.
+   */
+  entry(start: number, state: "whole" | "damaged" | "unterminated"): void;
   /** Bytes that are no field, at byte `offset`. */
   damage(offset: number): void;
 }
@@ -57,14 +60,14 @@ export class ExportParser {
   }
 
   /**
-   * The stream is over. `cut`: the last entry breaks off at byte `at` and was not handed on; `unterminated`: it was
-   * handed on, but the empty line after it is missing, and perhaps more of its fields.
+   * The stream is over. `cut`: the last entry breaks off at byte `at` and was not handed on; `unterminated`: the
+   * empty line after it is missing, and perhaps more of its fields.
    */
   end(): { readonly end: "whole" } | { readonly end: "cut" | "unterminated"; readonly at: number } {
     const at = this.#entryStart ?? this.#offset;
     if (this.#bytes.length > 0 || this.#state.at !== "line") return { end: "cut", at };
     if (this.#entryStart === null) return { end: "whole" };
-    this.#endEntry();
+    this.#endEntry("unterminated");
     return { end: "unterminated", at };
   }
 
@@ -129,8 +132,8 @@ export class ExportParser {
     return newline < 0 ? end : newline + 1;
   }
 
-  #endEntry(): void {
-    if (this.#entryStart !== null) this.#handler.entry(this.#entryStart, this.#damaged);
+  #endEntry(state: "whole" | "unterminated" = "whole"): void {
+    if (this.#entryStart !== null) this.#handler.entry(this.#entryStart, this.#damaged ? "damaged" : state);
     this.#entryStart = null;
     this.#damaged = false;
   }
