@@ -2,12 +2,11 @@ import type { PciFunction, ResourceNode } from "../facts/device.ts";
 import type { Facts } from "../facts/facts.ts";
 import { valueIn } from "../facts/reading.ts";
 import type { Credentials, ProcessFacts } from "../facts/workload.ts";
-import { classifyPciFunction } from "../protocol/pci-identity.ts";
 import { mayAccess } from "../sensors/credentials.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
 import { type Evidence, evidence, type Judgement, pass, unknown } from "./finding.ts";
-import { barMappedBy, describe, gpuProcessesOf, processEvidence, serverOf } from "./view.ts";
+import { barMappedBy, describe, gpuProcessesOf, processEvidence, serverOf, vgpuOf } from "./view.ts";
 
 const READ_WRITE = { read: true, write: true };
 
@@ -35,14 +34,10 @@ export const barAccess: Check = {
   },
 };
 
-export function vgpuOf(facts: Facts): PciFunction | undefined {
-  return valueIn(facts.pci)?.candidates.find((device) => classifyPciFunction(device).kind === "vgpu");
-}
-
 function judgeSubjects(facts: Facts, device: PciFunction, bar0: ResourceNode): Judgement[] {
   const server = serverOf(facts);
   const subjects = [...new Set([...(server === undefined ? [] : [server]), ...gpuProcessesOf(facts)])];
-  if (subjects.length > 0) return subjects.map((process) => judgeProcess(process, device, bar0));
+  if (subjects.length > 0) return subjects.map((process) => judgeProcess(facts, process, device, bar0));
   const unit = valueIn(facts.unit);
   if (unit === undefined) return [unknown("neither a process of the workload nor its unit is known")];
   if (unit.userCredentials === null) return [unknown(`the user of ${unit.name} is not known here`)];
@@ -56,9 +51,9 @@ function judgeSubjects(facts: Facts, device: PciFunction, bar0: ResourceNode): J
   return [judgeModes(who, unit.userCredentials, device, bar0)];
 }
 
-function judgeProcess(process: ProcessFacts, device: PciFunction, bar0: ResourceNode): Judgement {
+function judgeProcess(facts: Facts, process: ProcessFacts, device: PciFunction, bar0: ResourceNode): Judgement {
   const who = describe(process);
-  if (barMappedBy(process) === device.bdf) {
+  if (barMappedBy(facts, process) === device.bdf) {
     return pass(`${who} has BAR0 of ${device.bdf} mapped`, [processEvidence(process, "maps", path(device, 0))]);
   }
   if (process.credentials.state !== "read") {

@@ -15,9 +15,9 @@ const LAYERS_WITHOUT_CAUSE: Readonly<Record<string, string>> = {
 const SEVERITIES: readonly string[] = ["fail", "warn", "info"];
 const OWNERS: readonly string[] = ["guest operator", "host operator", "workload owner"];
 
-/** Words of a shell that change something. Whole words, so that "ollama-stderr" or "Restart=" in a path are judged too. */
+/** Words that change something, wherever they stand in a command; what a command may begin with is READERS. */
 const CHANGES =
-  /(?<![\w-])(?:p?kill|killall|rm|rmdir|unlink|mv|cp|dd|ln|touch|truncate|restart|reload|stop|start|enable|disable|mask|edit|set|chmod|chown|chgrp|tee|sysctl|modprobe|mount|umount|reboot|poweroff|setpci|gdb|strace|nvidia-smi|ldd)(?![\w-])|[>|;&`$]/;
+  /(?<![\w-])(?:p?kill|killall|rm|rmdir|unlink|mv|cp|dd|ln|touch|truncate|restart|reload|stop|start|chmod|chown|chgrp|tee|sysctl|modprobe|reboot|poweroff|setpci|gdb|strace|nvidia-smi|ldd)(?![\w-])|[>|;&`$]/;
 /** Reads again what is on disk and ends nothing. */
 const ALLOWED_RELOAD = "systemctl daemon-reload";
 /** What a remedy may run at all. */

@@ -13,7 +13,6 @@ export const preloadFile: Check = {
   after: [],
   causes: ["VG-L01", "VG-L02"],
   judge({ preload }) {
-    if (preload.state === "absent") return [pass("there is no such file", [evidence(FILE, FILE, preload.detail)])];
     if (preload.state !== "read") return [unknown(`${FILE} was not read: ${preload.detail}`)];
     const { lines } = preload.value;
     const found: Judgement[] = [];

@@ -1,19 +1,28 @@
+import type { PciFunction } from "../facts/device.ts";
 import type { Facts } from "../facts/facts.ts";
 import type { LogSample, Seen, ServerLog, ShimProcessLog } from "../facts/log.ts";
 import { type Reading, valueIn } from "../facts/reading.ts";
 import type { MappedLibrary, ProcessFacts } from "../facts/workload.ts";
+import { classifyPciFunction } from "../protocol/pci-identity.ts";
+import { isDriverResult } from "../protocol/status.ts";
 import { type Evidence, evidence } from "./finding.ts";
 
 /** Clock steps between the boot time in /proc/stat and the log's own times are below this. */
 const CLOCK_TOLERANCE_MS = 2000;
 
-/** The workload's process that everything else belongs to: the server, else the first process that uses the GPU. */
+/**
+ * The workload's process that everything else belongs to: the one asked for, the server, else the first process that
+ * uses the GPU, else the unit's main process (a program that has loaded no shim is still the workload).
+ */
 export function serverOf(facts: Facts): ProcessFacts | undefined {
   const processes = processesOf(facts);
+  const mainPid = valueIn(facts.unit)?.mainPid ?? null;
   return (
     processes.find((process) => process.pid === facts.scope.pid) ??
     processes.find((process) => process.role === "server") ??
-    gpuProcessesOf(facts)[0]
+    gpuProcessesOf(facts)[0] ??
+    processes.find((process) => process.pid === mainPid) ??
+    processes[0]
   );
 }
 
@@ -28,8 +37,21 @@ export function processesOf(facts: Facts): readonly ProcessFacts[] {
 export function gpuProcessesOf(facts: Facts): ProcessFacts[] {
   return processesOf(facts).filter((process) => {
     if (process.role === "discovery-runner") return false;
-    return process.role === "model-runner" || driverShimsOf(process).length > 0 || barMappedBy(process) !== undefined;
+    return process.role === "model-runner" || driverShimsOf(process).length > 0 || barMappedBy(facts, process) !== undefined;
   });
+}
+
+/**
+ * Why it cannot be said that no process uses the GPU: a program whose mappings may not be read could be using it (a
+ * runner tells itself by its arguments, and Ollama's server does not use it itself). Null when nothing speaks against.
+ */
+export function idleDoubt(facts: Facts): string | null {
+  if (facts.workload.state !== "read") return facts.workload.detail;
+  const { processes, incomplete } = facts.workload.value;
+  for (const { role, maps, pid } of processes) {
+    if (role === "program" && maps.state !== "read") return `the mappings of pid ${pid} could not be read: ${maps.detail}`;
+  }
+  return incomplete[0] ?? null;
 }
 
 export function librariesOf(process: ProcessFacts): readonly MappedLibrary[] {
@@ -40,9 +62,20 @@ export function driverShimsOf(process: ProcessFacts): MappedLibrary[] {
   return librariesOf(process).filter((library) => valueIn(library.kind) === "driver-shim");
 }
 
-/** The BDF whose BAR0 the process has mapped. */
-export function barMappedBy(process: ProcessFacts): string | undefined {
-  return valueIn(process.maps)?.bars.find((mapping) => mapping.bar === 0)?.bdf;
+/** The BDF of the vGPU whose BAR0 the process has mapped. Other devices' BARs do not count once the PCI list is known. */
+export function barMappedBy(facts: Facts, process: ProcessFacts): string | undefined {
+  const pci = valueIn(facts.pci);
+  const isOurs = (bdf: string) => pci === undefined || vgpusIn(pci.candidates).some((device) => device.bdf === bdf);
+  return valueIn(process.maps)?.bars.find(({ bar, bdf }) => bar === 0 && isOurs(bdf))?.bdf;
+}
+
+/** The vGPU of this VM, the first when there are several. */
+export function vgpuOf(facts: Facts): PciFunction | undefined {
+  return vgpusIn(valueIn(facts.pci)?.candidates ?? [])[0];
+}
+
+function vgpusIn(candidates: readonly PciFunction[]): PciFunction[] {
+  return candidates.filter((device) => classifyPciFunction(device).kind === "vgpu");
 }
 
 /** The process started less than `ms` ago; one whose start is not known may have. */
@@ -60,23 +93,35 @@ export function currentLife(facts: Facts): Reading<ServerLog> {
   const lives = facts.log.value.servers;
   const last = lives.at(-1);
   if (last === undefined) return { state: "absent", detail: "the log has no line of the workload in the window" };
-  const unit = valueIn(facts.unit);
   const server = serverOf(facts);
   if (server === undefined || facts.scope.subject === "evidence") return { state: "read", value: last };
-  if (unit?.invocationId != null && last.invocationId === unit.invocationId) return { state: "read", value: last };
-  if (last.lastAt !== null && server.startedAt !== null && last.lastAt < server.startedAt - CLOCK_TOLERANCE_MS) {
+  const invocation = server.unit === facts.scope.unit ? (valueIn(facts.unit)?.invocationId ?? null) : null;
+  const own = invocation === null ? undefined : lives.findLast((life) => life.invocationId === invocation);
+  if (own !== undefined) return { state: "read", value: own };
+  const otherInvocation = invocation !== null && last.invocationId !== null;
+  if (otherInvocation || isBefore(last.lastAt, server) || (last.lastAt === null && !namesLiving(facts, last))) {
     return {
       state: "absent",
-      detail: `the log's newest line is older than ${describe(server)}: it is of an earlier process and does not count`,
+      detail: `no line of the log is known to be of ${describe(server)}: the newest are of an earlier process and do not count`,
     };
   }
   return { state: "read", value: last };
 }
 
+function isBefore(at: number | null, process: ProcessFacts): boolean {
+  return at !== null && process.startedAt !== null && at < process.startedAt - CLOCK_TOLERANCE_MS;
+}
+
+/** Lines without times can only be told to be of now by a pid that lives. */
+function namesLiving(facts: Facts, life: ServerLog): boolean {
+  return processesOf(facts).some((process) => logOf(process, life) !== undefined);
+}
+
 /** Lives before the current one: they count for nothing but a word of warning. */
 export function earlierLives(facts: Facts): readonly ServerLog[] {
   const lives = valueIn(facts.log)?.servers ?? [];
-  return currentLife(facts).state === "read" ? lives.slice(0, -1) : lives;
+  const current = valueIn(currentLife(facts));
+  return lives.filter((life) => life !== current);
 }
 
 /**
@@ -87,9 +132,20 @@ export function judgedByLog(facts: Facts): boolean {
   return facts.scope.subject !== "live" && processesOf(facts).length === 0;
 }
 
-/** What the log says of a process, by the pid that its lines name. */
+/** What the log says of a process, by the pid that its lines name; not what an earlier process of that pid said. */
 export function logOf(process: ProcessFacts, life: ServerLog | undefined): ShimProcessLog | undefined {
-  return life?.processes.find((log) => log.pid === process.nsPid || log.pid === process.pid);
+  const current = (life?.processes ?? []).filter(({ lastAt }) => !isBefore(lastAt, process));
+  return current.find((log) => log.pid === process.nsPid) ?? current.find((log) => log.pid === process.pid);
+}
+
+/**
+ * The last round trip that the log proves: an answer, or a first call that came back with the driver's own result
+ * (older device models deliver it without an error of the transport).
+ */
+export function answerOf(log: ShimProcessLog): Seen | null {
+  const { answered, initCallFailed } = log;
+  const byResult = initCallFailed !== null && isDriverResult(initCallFailed.rc) ? initCallFailed : null;
+  return lastOrdinal([byResult]) > lastOrdinal([answered]) ? byResult : answered;
 }
 
 /** The lines of a process log that change its transport's state. */
@@ -141,9 +197,10 @@ export function coverageGap(facts: Facts): string {
   const life = currentLife(facts);
   if (life.state !== "read") return life.detail;
   const gaps = facts.log.value.sources.flatMap((source) => source.gaps);
+  const none = facts.log.value.coverage === "none" ? "the log has no line" : "the log is not whole";
   const dropped = facts.log.value.sources.reduce((sum, source) => sum + source.suppressed, 0);
   if (dropped > 0) return `journald dropped ${dropped} lines`;
-  return gaps[0] ?? "the log is complete";
+  return gaps[0] ?? (facts.log.value.coverage === "full" ? "the log is complete" : none);
 }
 
 /** What the log was, as evidence for an absence: which source, how many lines, from when to when. */
@@ -157,6 +214,16 @@ export function processEvidence(process: ProcessFacts, file: string, text: strin
   return evidence(`/proc/${process.pid}/${file}`, `pid ${process.pid}`, text, null);
 }
 
-export function sampleBefore(a: LogSample, b: LogSample): boolean {
-  return a.ordinal < b.ordinal;
+/**
+ * Whether `a` is known to have been written after `b`: by order within one source, by time across sources. Two
+ * samples that cannot be compared are in no order.
+ */
+export function isAfter(a: LogSample, b: LogSample): boolean {
+  if (sourceOf(a) === sourceOf(b)) return a.ordinal > b.ordinal;
+  return a.at !== null && b.at !== null && a.at > b.at;
+}
+
+/** A file's locator is its path and an offset; everything else is a journal cursor. */
+function sourceOf({ locator }: LogSample): string {
+  return locator.startsWith("/") ? locator.slice(0, locator.lastIndexOf(":")) : "journal";
 }

@@ -69,6 +69,15 @@ export const CUDA_RESULTS = [
 
 /** What the shim returns to its caller when the transport, not CUDA, failed. Builds of early 2026 returned 2. */
 export const TRANSPORT_FAILED_RESULT = 999;
+const OLD_TRANSPORT_FAILED_RESULT = 2;
+
+/**
+ * Whether a result that the shim returned for its first call is the host driver's own. 2 is not taken for one: it is
+ * also what older shims return for a failed transport.
+ */
+export function isDriverResult(rc: number): boolean {
+  return rc > 0 && rc !== TRANSPORT_FAILED_RESULT && rc !== OLD_TRANSPORT_FAILED_RESULT;
+}
 
 const transportByCode = new Map<number, CodeEntry>(TRANSPORT_ERRORS.map((entry) => [entry.code, entry]));
 const cudaByCode = new Map<number, CodeEntry>(CUDA_RESULTS.map((entry) => [entry.code, entry]));

@@ -1,6 +1,6 @@
 import type { Facts, HostFacts, Scope } from "../facts/facts.ts";
 import type { LogFacts } from "../facts/log.ts";
-import { notRead, type Reading, valueIn, wasRead } from "../facts/reading.ts";
+import { type NotRead, notRead, notReadFromError, type Reading, valueIn, wasRead } from "../facts/reading.ts";
 import type { UnitFacts, WorkloadFacts } from "../facts/workload.ts";
 import { readBars } from "./bar.ts";
 import type { SensorContext } from "./context.ts";
@@ -51,6 +51,8 @@ export async function collect(options: CollectOptions): Promise<Facts> {
     return { subject, root: fs.root, unit, pid, since, until };
   };
   const local = scopeOf(fs.live ? "live" : "tree");
+  const missing = await rootMissing(fs);
+  if (missing !== null) return await withoutSubject(options.now(), local, missing);
   const run = sensorRunner(options, fs, local);
   const host = await run("host", readHost);
   const given = await run("given log", ({ signal }) => readGivenLogs(options, signal), LOG_LIMIT_MS);
@@ -81,7 +83,11 @@ export async function collect(options: CollectOptions): Promise<Facts> {
   };
 }
 
-type Run = <T>(name: string, sensor: (context: SensorContext) => Promise<Reading<T>>, limitMs?: number) => Promise<Reading<T>>;
+type Run = <T>(
+  name: string,
+  sensor: (context: SensorContext) => Promise<Reading<T>>,
+  limitMs?: number,
+) => Promise<Reading<T>>;
 
 function sensorRunner(options: CollectOptions, fs: RootFs, scope: Scope): Run {
   return (name, sensor, limitMs = LIMIT_MS) => {
@@ -115,7 +121,10 @@ function logReading({ facts }: LogChoice): Reading<LogFacts> {
 function isOfThisMachine(given: LogChoice, host: Reading<HostFacts>, workload: Reading<WorkloadFacts>): boolean {
   const machineId = valueIn(host)?.machineId;
   if (machineId != null && given.facts.sources.some(({ machineIds }) => machineIds.includes(machineId))) return true;
-  const targets = (valueIn(workload)?.processes ?? []).flatMap(({ stdout, stderr }) => [valueIn(stdout), valueIn(stderr)]);
+  const targets = (valueIn(workload)?.processes ?? []).flatMap(({ stdout, stderr }) => [
+    valueIn(stdout),
+    valueIn(stderr),
+  ]);
   return targets.some((target) => target?.to === "file" && given.files.includes(target.path));
 }
 
@@ -129,27 +138,48 @@ function momentOf(scope: Scope, host: Reading<HostFacts>, log: Reading<LogFacts>
   return valueIn(host)?.capturedAt ?? (newest.length > 0 ? Math.max(...newest) : now);
 }
 
+/** Why there is nothing below a root to read; null when there is something. */
+async function rootMissing(fs: RootFs): Promise<NotRead | null> {
+  if (fs.live) return null;
+  try {
+    await fs.list("/");
+    return null;
+  } catch (error) {
+    return notReadFromError(error, `--root ${fs.root}`);
+  }
+}
+
 async function evidenceOnly(options: CollectOptions, scope: Scope, facts: LogFacts): Promise<Facts> {
-  const skipped = notRead("skipped", OTHER_MACHINE);
   const lastAt = facts.sources.flatMap((source) => source.lastAt ?? []);
+  const collectedAt = lastAt.length > 0 ? Math.max(...lastAt) : options.now();
   const machineId = facts.sources.flatMap(({ machineIds }) => machineIds).at(-1) ?? null;
   const bootId = facts.servers.at(-1)?.bootId ?? null;
+  const host: HostFacts = { hostname: null, machineId, bootId, bootedAt: null, kernel: null, capturedAt: null };
+  return {
+    ...(await withoutSubject(collectedAt, scope, notRead("skipped", OTHER_MACHINE))),
+    host: wasRead(host, "as the log names it"),
+    log: logReading({ facts, files: [] }),
+  };
+}
+
+/** Facts of a run that reads nothing but the agent itself, with the reason in every other place. */
+async function withoutSubject(collectedAt: number, scope: Scope, reason: NotRead): Promise<Facts> {
   return {
     schema: "vgpu-agent/facts/1",
-    collectedAt: lastAt.length > 0 ? Math.max(...lastAt) : options.now(),
+    collectedAt,
     scope,
-    host: wasRead({ hostname: null, machineId, bootId, bootedAt: null, kernel: null, capturedAt: null }, "as the log names it"),
     self: await withLimit("the agent itself", LIMIT_MS, readSelf),
-    pci: skipped,
-    bars: skipped,
-    lockdown: skipped,
-    unit: skipped,
-    workload: skipped,
-    preload: skipped,
-    preloadVariable: skipped,
-    shimFiles: skipped,
-    log: logReading({ facts, files: [] }),
-    stateFiles: skipped,
-    locks: skipped,
+    host: reason,
+    pci: reason,
+    bars: reason,
+    lockdown: reason,
+    unit: reason,
+    workload: reason,
+    preload: reason,
+    preloadVariable: reason,
+    shimFiles: reason,
+    log: reason,
+    stateFiles: reason,
+    locks: reason,
   };
 }

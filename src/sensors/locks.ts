@@ -1,4 +1,4 @@
-import { notReadFromError, type Reading, valueOf as valueIn, wasRead } from "../facts/reading.ts";
+import { notReadFromError, type Reading, valueIn, wasRead } from "../facts/reading.ts";
 import type { LockFacts, WorkloadFacts } from "../facts/workload.ts";
 import type { SensorContext } from "./context.ts";
 import { type FlockEntry, parseFlocks } from "./proc.ts";

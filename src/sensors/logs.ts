@@ -94,7 +94,7 @@ function defaultSince(context: SensorContext, unit: Reading<UnitFacts>, workload
 async function readAll(readers: readonly LogReader[], options: LogReadOptions): Promise<LogFacts> {
   const parts: LogFacts[] = [];
   for (const reader of readers) {
-    const activity = new LogActivity();
+    const activity = new LogActivity(options.unit);
     const summary = await reader.read((entry) => activity.add(entry), options);
     parts.push(activity.facts([summary]));
   }

@@ -1,4 +1,4 @@
-import { notRead, notReadFromError, type Reading, valueOf as valueIn, wasRead } from "../facts/reading.ts";
+import { notRead, notReadFromError, type Reading, valueIn, wasRead } from "../facts/reading.ts";
 import type { ProcessFacts, UnitFacts, WorkloadFacts } from "../facts/workload.ts";
 import { isSystemLibrary } from "../protocol/libraries.ts";
 import type { SensorContext } from "./context.ts";

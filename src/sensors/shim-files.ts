@@ -1,4 +1,4 @@
-import { errnoOf, notReadFromError, type Reading, valueOf as valueIn, wasRead } from "../facts/reading.ts";
+import { errnoOf, notReadFromError, type Reading, valueIn, wasRead } from "../facts/reading.ts";
 import type { ShimFile, ShimFileFacts, UnitFacts, WorkloadFacts } from "../facts/workload.ts";
 import type { SensorContext } from "./context.ts";
 import { libraryCacheOf } from "./library-identity.ts";

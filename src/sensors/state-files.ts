@@ -1,4 +1,4 @@
-import { type Reading, valueOf as valueIn, wasRead } from "../facts/reading.ts";
+import { type Reading, valueIn, wasRead } from "../facts/reading.ts";
 import type { StateFile, StateFileFacts, WorkloadFacts } from "../facts/workload.ts";
 import { STATE_FILE_WINDOW, STATE_FILES, type StateFileGrammar } from "../protocol/state-files.ts";
 import type { SensorContext } from "./context.ts";

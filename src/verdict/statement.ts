@@ -2,6 +2,7 @@ import { causeOf } from "../checks/catalogue.ts";
 import type { CauseId, Finding } from "../checks/finding.ts";
 import { gpuProcessesOf } from "../checks/view.ts";
 import type { Facts } from "../facts/facts.ts";
+import { valueIn } from "../facts/reading.ts";
 import type { Rung } from "../protocol/vocabulary.ts";
 import type { RungProof } from "./rungs.ts";
 
@@ -19,7 +20,7 @@ interface Said {
 /** One or two sentences: what is proven, on what, and why no more. */
 export function statementOf({ facts, rung, proof, primary }: Said): string {
   if (rung === null || proof === null) {
-    return "No verdict: nothing of the subject could be read. The sources below say why.";
+    return `No verdict: nothing of the subject could be read. ${sentence(whyNothing(facts))}`;
   }
   if (primary?.cause != null) return `${sentence(causeOf(primary.cause).title)} ${reached(facts, rung, proof)}`.trim();
   switch (rung) {
@@ -34,6 +35,13 @@ export function statementOf({ facts, rung, proof, primary }: Said): string {
     default:
       return `${sentence(connectedBasis(facts, proof))} ${sentence(proof.short)}`;
   }
+}
+
+/** The most telling of the sources that were not read. */
+function whyNothing(facts: Facts): string {
+  const gaps = valueIn(facts.log)?.sources.flatMap((source) => source.gaps) ?? [];
+  const unread = [facts.log, facts.pci, facts.workload].find(({ state }) => state !== "read" && state !== "skipped");
+  return gaps[0] ?? unread?.detail ?? "the sources say why";
 }
 
 function connectedBasis(facts: Facts, proof: RungProof): string {

@@ -6,9 +6,10 @@ import { test } from "node:test";
 import { startContainer } from "./container.ts";
 import { REG } from "./device/registers.ts";
 import { ollamaUnit } from "./payload.ts";
-import { CONTAINER_PACKAGES, ensurePackages } from "./setup.ts";
+import { run } from "./process.ts";
+import { ensureContainer } from "./setup.ts";
 
-const skip = (await ensurePackages(CONTAINER_PACKAGES)) ?? false;
+const skip = (await ensureContainer()) ?? false;
 const DEVICE = { mode: 0o666, registers: { [REG.vmId]: 11, [REG.protocolVersion]: 0x10000, [REG.capabilities]: 0x71 } };
 const WORKING = ["Environment=STANDIN_AUTOLOAD=1", "Environment=VGPU_STANDIN_ANSWER=ok"];
 const STARTED = "journalctl -u ollama | grep -q 'llama runner started'";
@@ -101,4 +102,21 @@ test("nothing is left of a container: no process, mount, control group or file",
   assert.equal((await readFile("/proc/self/mounts", "utf8")).includes(name), false);
   const groups = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].filter((place) => existsSync(place));
   for (const place of groups) assert.equal((await readdir(place)).includes(name), false);
+});
+
+test("a container dies with the process that started it, and the next start removes its remains", {
+  skip,
+}, async () => {
+  const program = `
+    const { startContainer } = await import(${JSON.stringify(join(import.meta.dirname, "container.ts"))});
+    const box = await startContainer();
+    console.log(box.pid, box.journalDir);
+    process.kill(process.pid, "SIGKILL");`;
+  const victim = await run(process.execPath, ["--input-type=module", "-e", program]);
+  const [pid, journalDir] = victim.stdout.trim().split(" ");
+  assert.equal(victim.signal, "SIGKILL");
+  await using _next = await startContainer();
+  assert.equal(existsSync(journalDir ?? ""), false);
+  const state = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "gone");
+  assert.match(state, /^gone$|\) Z /); // Dead; a machine whose init reaps nothing shows it as a zombie.
 });

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, rmdir, symlink } from "node:fs/promises";
-import { constants, tmpdir } from "node:os";
+import { mkdir, readFile, rm, symlink } from "node:fs/promises";
+import { constants } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CHECKOUT } from "./cache.ts";
@@ -9,6 +9,7 @@ import { deviceTreeFiles, type TreeDevice } from "./device-tree.ts";
 import { type GuestFiles, stageFiles, standInFiles } from "./payload.ts";
 import { dieWithParent, ended, type ProcessResult, run } from "./process.ts";
 import { systemdRoot } from "./rootfs.ts";
+import { makeScratch, removeGroupsSoon, sweep } from "./scratch.ts";
 
 export interface ContainerSpec {
   /** Files to add by absolute path. */
@@ -56,8 +57,10 @@ const MASKED_TOO = ["systemd-udevd-control.socket", "systemd-sysctl.service", "s
 /** Boots a container with systemd as its PID 1, its own journald, process, mount and network namespaces. */
 export async function startContainer(spec: ContainerSpec = {}): Promise<Container> {
   const root = join(await systemdRoot(), "root");
-  const work = await mkdtemp(join(tmpdir(), "vgpu-bench-container-"));
-  const cgroup = join(await unifiedHierarchy(), basename(work));
+  const hierarchy = await unifiedHierarchy();
+  await sweep(hierarchy);
+  const work = await makeScratch("container");
+  const cgroup = join(hierarchy, basename(work));
   try {
     await stage(work, spec);
     const launcher = launch(work, root, cgroup, spec.devices !== undefined);
@@ -177,9 +180,7 @@ class RunningContainer implements Container {
     if (first > 0) process.kill(first, "SIGKILL");
     else this.#launcher.kill("SIGKILL");
     await ended(this.#launcher);
-    const deadline = performance.now() + START_LIMIT_MS;
-    while (existsSync(this.#cgroup) && (await removeGroups(this.#cgroup)) && performance.now() < deadline)
-      await delay(RETRY_MS);
+    await removeGroupsSoon(this.#cgroup);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -197,17 +198,6 @@ function userOptions(user: string): string[] {
 async function onlyChild(pid: number): Promise<number> {
   const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
   return Number(text.trim().split(" ")[0] ?? 0);
-}
-
-/** Removes a tree of control groups from the leaves up; true while one of them still has a process. */
-async function removeGroups(group: string): Promise<boolean> {
-  let busy = false;
-  for (const entry of await readdir(group, { withFileTypes: true }))
-    if (entry.isDirectory()) busy = (await removeGroups(join(group, entry.name))) || busy;
-  return rmdir(group).then(
-    () => busy,
-    () => true,
-  );
 }
 
 /** Waiting for another process to come up: there is no event to wait for instead. */

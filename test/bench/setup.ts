@@ -17,50 +17,64 @@ const PROGRAM_OF = {
 
 export type BenchPackage = keyof typeof PROGRAM_OF;
 
-export const VM_PACKAGES: readonly BenchPackage[] = [
-  "qemu-system-x86",
-  "debootstrap",
-  "debian-archive-keyring",
-  "e2fsprogs",
-  "gcc",
-  "libc6-dev",
-  "util-linux",
-];
-export const CONTAINER_PACKAGES: readonly BenchPackage[] = [
+const ROOTFS_PACKAGES: readonly BenchPackage[] = [
   "debootstrap",
   "debian-archive-keyring",
   "gcc",
   "libc6-dev",
   "util-linux",
 ];
+const VM_PACKAGES: readonly BenchPackage[] = [...ROOTFS_PACKAGES, "qemu-system-x86", "e2fsprogs"];
+/** The only QEMU whose x-pci-proxy-dev works without hardware virtualisation: 10.0 and 11.1 crash when it is plugged. */
+const QEMU_VERSION = /version 7\.2\./;
 
 const APT_ENV = { DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" };
 const APT_LIMIT_MS = 300_000;
 let packageListsUpdated = false;
 
+/** Makes the VM bench usable. Returns null, or the reason to skip its tests; with CI set it throws instead. */
+export async function ensureVm(): Promise<string | null> {
+  const reason = await ensureBench(VM_PACKAGES);
+  if (reason !== null) return reason;
+  const { stdout } = await run("qemu-system-x86_64", ["--version"]);
+  return QEMU_VERSION.test(stdout)
+    ? null
+    : skip(`QEMU 7.2 is needed (Debian 12 has it); this is: ${stdout.split("\n")[0]}`);
+}
+
+/** Makes the container bench usable. Returns null, or the reason to skip its tests; with CI set it throws instead. */
+export function ensureContainer(): Promise<string | null> {
+  return ensureBench(ROOTFS_PACKAGES);
+}
+
+/** The benches mount, chroot and make namespaces, and build a root of the machine's own Debian release. */
+async function ensureBench(packages: readonly BenchPackage[]): Promise<string | null> {
+  const command = installCommand(packages);
+  if (process.getuid?.() !== 0) return skip(`the benches need root; as root: ${command}`);
+  const release = await readFile("/etc/os-release", "utf8").catch(() => "");
+  if (!/^ID="?debian"?$/m.test(release)) return skip(`the benches need Debian; there: ${command}`);
+  return ensurePackages(packages);
+}
+
 /**
  * Makes sure that packages are installed. Returns null when they are, else the reason to skip, with the command that
- * would install them. Installs by itself as root on Debian and its children; with CI set nothing may be skipped, so the
- * reason is thrown there.
+ * would install them. Installs by itself as root where there is apt; with CI set nothing may be skipped, so the reason is
+ * thrown there.
  */
 export async function ensurePackages(packages: readonly BenchPackage[]): Promise<string | null> {
   const missing = packages.filter((name) => !existsSync(PROGRAM_OF[name]));
-  if (missing.length === 0) return rootOnly();
-  const command = `apt-get install -y --no-install-recommends ${missing.join(" ")}`;
-  if (process.getuid?.() !== 0) return skip(`not root; as root: ${command}`);
-  if (!existsSync("/usr/bin/apt-get")) return skip(`no apt-get here; packages wanted: ${missing.join(" ")}`);
+  if (missing.length === 0) return null;
+  const command = installCommand(missing);
+  if (process.getuid?.() !== 0) return skip(`missing packages; as root: ${command}`);
+  if (!existsSync("/usr/bin/apt-get")) return skip(`missing packages and no apt-get here; on Debian: ${command}`);
   if (!packageListsUpdated) await apt(["update"]);
   packageListsUpdated = true;
   const install = await apt(["install", "-y", "--no-install-recommends", ...missing]);
-  if (install.exitCode !== 0) return skip(`\`${command}\` failed: ${install.stderr.slice(-500)}`);
-  return null;
+  return install.exitCode === 0 ? null : skip(`\`${command}\` failed: ${install.stderr.slice(-500)}`);
 }
 
-/** The benches mount, chroot and make namespaces. */
-function rootOnly(): string | null {
-  return process.getuid?.() === 0
-    ? null
-    : skip("not root: the benches mount and make namespaces; run the tests as root");
+function installCommand(packages: readonly BenchPackage[]): string {
+  return `apt-get install -y --no-install-recommends ${packages.join(" ")}`;
 }
 
 function skip(reason: string): string {

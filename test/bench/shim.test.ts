@@ -7,9 +7,9 @@ import { buildStandIns } from "./build.ts";
 import { CHECKOUT } from "./cache.ts";
 import { type Container, startContainer } from "./container.ts";
 import { runOrThrow } from "./process.ts";
-import { CONTAINER_PACKAGES, ensurePackages } from "./setup.ts";
+import { ensureContainer } from "./setup.ts";
 
-const skip = (await ensurePackages(CONTAINER_PACKAGES)) ?? false;
+const skip = (await ensureContainer()) ?? false;
 const SAMPLES = join(CHECKOUT, "../shared/samples");
 const noSamples = existsSync(SAMPLES) ? false : "no captures of the real shim beside this checkout";
 const RUNNER = "timeout 2 /usr/local/bin/ollama runner --model x --port 1";

@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Duplex } from "node:stream";
 import type { HostBehaviour } from "./device/mediator.ts";
@@ -11,6 +10,7 @@ import { kernel, systemImage, toolsImage } from "./images.ts";
 import { type GuestFiles, stageCheckout, stageFiles, standInFiles } from "./payload.ts";
 import { dieWithParent, ended, runOrThrow } from "./process.ts";
 import { ResultFiles, readStepResults, type StepResult } from "./results.ts";
+import { makeScratch, sweep } from "./scratch.ts";
 
 /** One command of a VM run. Steps share the boot; state they leave (permissions, processes) stays. */
 export interface Step {
@@ -64,7 +64,8 @@ const DEFAULT_STEP_LIMIT_S = 60;
 /** Boots a VM, runs the steps, brings the results back. It leaves no process and no file behind. */
 export async function bootVm(spec: VmSpec): Promise<VmRun> {
   const [{ vmlinuz, modules }, system, tools] = [await kernel(), await systemImage(), await toolsImage()];
-  const scratch = await mkdtemp(join(tmpdir(), "vgpu-bench-vm-"));
+  await sweep(null);
+  const scratch = await makeScratch("vm");
   try {
     await writePayload(scratch, spec, modules);
     await writeFile(join(scratch, "results.img"), "");

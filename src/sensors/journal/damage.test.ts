@@ -136,6 +136,27 @@ describe("reading damaged journal files", { skip: withoutJournalRemote() }, () =
     assert.match(summary.gaps.join("\n"), /damaged at byte \d+ \(next sound object at byte \d+\)/);
   });
 
+  for (const shape of [REGULAR, COMPACT]) {
+    it(`hands on entries whose text is sound when a field that they share is not (${shape.compact ? "keyed" : "plain"} hash)`, async () => {
+      const damaged = Buffer.from(sound(shape));
+      damaged.write("X", damaged.indexOf("SYSLOG_IDENTIFIER=ollama") + 18, "latin1");
+      const { messages, summary } = await readDamaged(damaged);
+      assert.deepEqual(messages, WANTED);
+      assert.match(summary.gaps.join(), /60 entries do not match the checksum/);
+    });
+
+    it(`hands on no text that is not the one written (${shape.compact ? "keyed" : "plain"} hash)`, async () => {
+      const damaged = Buffer.from(sound(shape));
+      damaged.write("M", damaged.indexOf("message 29 of the workload"), "latin1");
+      const { messages, summary } = await readDamaged(damaged);
+      assert.deepEqual(
+        messages,
+        WANTED.filter((message) => message !== "message 29 of the workload"),
+      );
+      assert.match(summary.gaps.join("\n"), /the message of 1 entry could not be decoded/);
+    });
+  }
+
   it("stops at what the header of a file being written covers, without a gap", async () => {
     const bytes = Buffer.from(sound(COMPACT));
     bytes.writeUInt8(1, 16);

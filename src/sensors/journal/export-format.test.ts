@@ -64,6 +64,7 @@ describe("reading Journal Export Format", () => {
     const parse = (size: number) => {
       const seen: string[] = [];
       const parser = new ExportParser({
+        wants: () => true,
         field: (name, value, truncated) => seen.push(`${name} ${value.toString("hex")} ${truncated}`),
         entry: (start, state) => seen.push(`entry ${start} ${state}`),
         damage: (offset) => seen.push(`damage ${offset}`),

@@ -6,10 +6,15 @@ import { LogTally } from "../log-summary.ts";
 import type { RootFs } from "../root-fs.ts";
 import { compareToCursor, type EntryPosition, parseCursor } from "./cursor.ts";
 import { type ExportHandler, ExportParser } from "./export-parser.ts";
-import { EntryFields, FIELD_LIMIT, UnitMatch } from "./match.ts";
+import { EntryFields, FIELD_LIMIT, mayBeKnownField, UnitMatch } from "./match.ts";
 
 const WINDOW_BYTES = 1 << 20;
 const FIRST_FIELD = /^(?:__CURSOR|__REALTIME_TIMESTAMP|__MONOTONIC_TIMESTAMP|__SEQNUM|_BOOT_ID)=/;
+
+/** First four bytes of the address fields, as little-endian numbers. */
+const ADDRESS_STARTS: ReadonlySet<number> = new Set(
+  ["__CU", "__RE", "__MO", "_BOO"].map((start) => Buffer.from(start, "latin1").readUInt32LE(0)),
+);
 
 /** Whether a file that starts with these bytes is in Journal Export Format: its address fields come first. */
 export function isExportFormat(start: Buffer): boolean {
@@ -43,6 +48,10 @@ class ExportRun implements ExportHandler {
     this.#cursor = cursor;
     this.#onEntry = onEntry;
     this.#match = new UnitMatch(options.unit);
+  }
+
+  wants(firstFourBytes: number): boolean {
+    return ADDRESS_STARTS.has(firstFourBytes) || mayBeKnownField(firstFourBytes);
   }
 
   field(name: string, value: Buffer, truncated: boolean): void {

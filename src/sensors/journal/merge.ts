@@ -15,24 +15,26 @@ function order(one: Head, other: Head): number {
   return one.realtime - other.realtime;
 }
 
-/** A file of the merge: started only when its first entry may be the next. */
+/** A file of the merge: read, and given memory, only when its first entry may be the next. */
 class Source {
-  readonly scanner: FileScanner;
   /** Before the first batch, what the file's header says of its first entry. */
   head: Head | null;
-  #started = false;
+  scanner: FileScanner | null = null;
+  readonly #file: JournalFile;
+  readonly #options: ScanOptions;
   #batch: readonly JournalEntry[] = [];
   #at = 0;
 
   constructor(file: JournalFile, options: ScanOptions) {
-    this.scanner = new FileScanner(file, options);
+    this.#file = file;
+    this.#options = options;
     const { seqnumId, headSeqnum, headRealtime } = file.header;
     this.head = { seqnumId, seqnum: headSeqnum, realtime: headRealtime, monotonic: 0, bootId: null };
   }
 
   /** The entry at the head, once started. */
   get entry(): JournalEntry | undefined {
-    return this.#started ? this.#batch[this.#at] : undefined;
+    return this.#batch[this.#at];
   }
 
   /** Moves on within the batch; false when a new one has to be read. */
@@ -45,7 +47,7 @@ class Source {
   }
 
   async refill(): Promise<void> {
-    this.#started = true;
+    this.scanner ??= new FileScanner(this.#file, this.#options);
     this.#batch = (await this.scanner.next()) ?? [];
     this.#at = 0;
     this.head = this.#batch[0] ?? null;
@@ -54,7 +56,7 @@ class Source {
 
 /**
  * Reads journal files as one journal, each file in its own order. Entries stored twice in two files are handed on
- * once. `afterFile` is called when a file is done, before the next is read. Stops early when `signal` is aborted.
+ * once. `afterFile` is called for every file that was begun, when it is done. Stops early when `signal` is aborted.
  */
 export async function mergeJournals(
   files: readonly JournalFile[],
@@ -80,10 +82,10 @@ export async function mergeJournals(
     }
     if (best.head === null) {
       open.delete(best);
-      await afterFile(best.scanner);
+      if (best.scanner !== null) await afterFile(best.scanner);
     }
   }
-  for (const source of open) await afterFile(source.scanner);
+  for (const { scanner } of open) if (scanner !== null) await afterFile(scanner);
 }
 
 function isLater(best: Source, next: Source | null): boolean {

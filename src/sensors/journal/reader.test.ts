@@ -223,6 +223,16 @@ describe("reading journal files", { skip: withoutJournalRemote() }, () => {
     assert.deepEqual(summary.gaps, []);
   });
 
+  it("keeps the order of one file when the clock was set back in it", async () => {
+    const times = [50, 51, 10, 11, 60];
+    const specs = times.map((time, index) => ({ ...line(time, `n ${index}`), monotonic: 1_000_000 * (index + 1) }));
+    const path = writeJournal(directory, "clock", toExport(specs));
+    const reading = await readAll(await openLog(path, fs));
+    assert.deepEqual(texts(reading), ["n 0", "n 1", "n 2", "n 3", "n 4"]);
+    const window = { since: START / 1000 + 10_000, until: START / 1000 + 11_000 };
+    assert.deepEqual(texts(await readAll(await openLog(path, fs), window)), ["n 2", "n 3"]);
+  });
+
   it("gives from export format what it gives from the journal made of it", async () => {
     const path = join(directory, "whole.export");
     const { writeFileSync } = await import("node:fs");

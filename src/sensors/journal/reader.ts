@@ -120,7 +120,11 @@ function cursorOf(text: string | null, tally: LogTally): EntryPosition | null {
   return cursor;
 }
 
-/** Whether a file's header says that nothing in it can be wanted: null when it has to be read. */
+/**
+ * Whether a file's header says that nothing in it can be wanted: null when it has to be read. A file that starts and
+ * ends before the window is passed over, as journalctl does; entries of a clock that was ahead for a while and set
+ * back within one file are then not seen. Nothing is passed over for `until`: a clock that starts late is common.
+ */
 function passedOver(file: JournalFile, scan: ScanOptions): "out-of-window" | "holds-cursor" | null {
   const { headRealtime, tailRealtime, seqnumId, headSeqnum, tailSeqnum, entries } = file.header;
   if (entries === 0) return null;
@@ -128,7 +132,5 @@ function passedOver(file: JournalFile, scan: ScanOptions): "out-of-window" | "ho
   if (cursor !== null && cursor.seqnumId === seqnumId && tailSeqnum <= cursor.seqnum) {
     return tailSeqnum === cursor.seqnum && headSeqnum <= cursor.seqnum ? "holds-cursor" : "out-of-window";
   }
-  const before = Math.max(headRealtime, tailRealtime) < scan.since;
-  const after = Math.min(headRealtime, tailRealtime) > scan.until;
-  return tailRealtime > 0 && (before || after) ? "out-of-window" : null;
+  return tailRealtime > 0 && Math.max(headRealtime, tailRealtime) < scan.since ? "out-of-window" : null;
 }
