@@ -6,7 +6,7 @@ import { type CauseId, type Finding, type Judgement, severityOf } from "./findin
 /** A check works on a few kilobytes of facts: longer than this is a bug in it. */
 const DEFAULT_LIMIT_MS = 500;
 
-/** The checks form no order: a dependency is unknown, or leads back to itself. */
+/** The checks form no order: a dependency is unknown or leads back to itself, or two checks have one name. */
 export class BrokenCheckGraph extends Error {}
 
 /** --only or --skip names a check that does not exist. */
@@ -78,6 +78,7 @@ function runOne(check: Check, facts: Facts, now: () => number): Finding[] {
     evidence: "evidence" in judgement ? judgement.evidence : [],
     because: [],
     durationMs: Math.max(0, now() - started),
+    ...("overcome" in judgement && judgement.overcome === true ? { overcome: true } : {}),
   });
   try {
     const judgements = judgeWithin(check, facts, check.limitMs ?? DEFAULT_LIMIT_MS);
@@ -124,6 +125,7 @@ function unique<T>(values: readonly T[]): T[] {
 /** The checks in an order in which each follows what it depends on; otherwise in the order given. */
 export function sortChecks(checks: readonly Check[]): Check[] {
   const byName = new Map(checks.map((check) => [check.name, check]));
+  if (byName.size < checks.length) throw new BrokenCheckGraph("two checks have the same name");
   const done = new Set<string>();
   const order: Check[] = [];
   const visit = (check: Check, path: readonly string[]) => {

@@ -18,6 +18,8 @@ export interface Judgement {
   readonly cause: CauseId | null;
   readonly message: string;
   readonly evidence: readonly Evidence[];
+  /** What failed has worked since: the failure is told, and holds no rung down. */
+  readonly overcome?: boolean;
 }
 
 /** A judgement with what the engine adds: whose it is, and why a check did not run. */
@@ -32,6 +34,8 @@ export interface Finding {
   /** Causes of the failed ancestors: why this check is `not-run`. */
   readonly because: readonly CauseId[];
   readonly durationMs: number;
+  /** As in the judgement; absent is false. */
+  readonly overcome?: boolean;
 }
 
 /** Worst last. `unknown` is worse than `info` and better than `warn`: it is no fault, and no health either. */

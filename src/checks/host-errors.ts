@@ -1,10 +1,12 @@
-import type { ErrorSeen, ShimProcessLog } from "../facts/log.ts";
+import type { ErrorSeen, LogSample, ShimProcessLog } from "../facts/log.ts";
 import { callName } from "../protocol/call-ids.ts";
+import { isDriverResult } from "../protocol/status.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
 import { type CauseId, info, type Judgement, pass, seenEvidence, unknown } from "./finding.ts";
-import { coverageEvidence, coverageGap, currentLife, lastOrdinal, logCovers } from "./view.ts";
+import { answerOf, coverageEvidence, coverageGap, currentLife, isAfter, logCovers } from "./view.ts";
 
+const CALL_INIT = 0x0001;
 const FUNC_GET_PARAM_INFO = 0x00bc;
 /** CUresult values with which cuFuncGetParamInfo answers on healthy runs of older drivers. */
 const HARMLESS_FOR_PARAM_INFO = [801, 1];
@@ -22,6 +24,10 @@ const CAUSE_OF_STATUS: Readonly<Record<number, CauseId>> = {
 };
 /** Answers of a context that something else broke: never a first fault of their own. */
 const FOLLOW_UPS = [201, 400, 709];
+/** Faults of a kernel, which break the context for all that follows. */
+const FAULTS = [700, 716, 717, 719];
+/** A call that the host does not have: programs try it and go on. */
+const NOT_SUPPORTED = 801;
 
 /** What the host's driver answered. Only the first error of a process is a cause; what follows follows from it. */
 export const hostErrors: Check = {
@@ -34,34 +40,62 @@ export const hostErrors: Check = {
     const life = currentLife(facts);
     if (life.state !== "read") return [unknown(`what the host answered is not known: ${life.detail}`)];
     const logs = life.value.processes;
-    const found = logs.flatMap(judgeProcess);
+    const found = logs.flatMap((log) => judgeProcess(log, logs));
     if (found.length > 0) return found;
     if (!logCovers(facts)) return [unknown(`no CUDA error of the host was seen, but ${coverageGap(facts)}`)];
-    if (logs.every(({ answered }) => answered === null)) return [info("the host has answered no call yet")];
+    if (logs.every((log) => answerOf(log) === null)) return [info("the host has answered no call yet")];
     return [pass("no CUDA error of the host in this life of the workload", coverageEvidence(facts))];
   },
 };
+
+/** The cause that a CUresult of the host names when it is the first of its process. */
+function causeOfResult(code: number): CauseId {
+  return FOLLOW_UPS.includes(code) ? "VG-H06" : (CAUSE_OF_STATUS[code] ?? "VG-X17");
+}
+
+/** The host's results, with the one of the first call that came back without an error of the transport. */
+function errorsOf(log: ShimProcessLog): ErrorSeen[] {
+  const init = log.initCallFailed;
+  const told = log.hostErrors.some(({ callId }) => callId === CALL_INIT);
+  const ofInit =
+    init !== null && !told && isDriverResult(init.rc) ? [{ ...init, code: init.rc, callId: CALL_INIT }] : [];
+  return [...log.hostErrors, ...ofInit].sort((a, b) => a.first.ordinal - b.first.ordinal);
+}
 
 function isHarmless({ callId, code }: ErrorSeen): boolean {
   return callId === FUNC_GET_PARAM_INFO && HARMLESS_FOR_PARAM_INFO.includes(code);
 }
 
-function judgeProcess(log: ShimProcessLog): Judgement[] {
-  const harmless = log.hostErrors.filter(isHarmless);
-  const errors = log.hostErrors.filter((error) => !isHarmless(error));
-  const found = harmless.map((error) => problem("VG-C06", { count: String(error.count) }, seenEvidence(error)));
-  const inOrder = [...errors].sort((a, b) => a.first.ordinal - b.first.ordinal);
-  const [first, ...later] = inOrder;
-  if (first === undefined) return found;
-  const answers = log.hostErrors.map(({ last }) => last.ordinal);
-  const wentOn = lastOrdinal([log.answered]) > Math.max(...answers);
-  const rest = later.length > 0 ? `; ${later.length} other kinds of error followed` : "";
-  const values = {
-    call: callName(first.callId),
-    status: String(first.code),
-    count: String(first.count),
-    later: `${rest}${wentOn ? "; later calls succeeded" : ""}`,
-  };
-  const cause = FOLLOW_UPS.includes(first.code) ? "VG-H06" : (CAUSE_OF_STATUS[first.code] ?? "VG-X17");
-  return [problem(cause, values, seenEvidence(first)), ...found];
+function judgeProcess(log: ShimProcessLog, logs: readonly ShimProcessLog[]): Judgement[] {
+  const all = errorsOf(log);
+  const found = all
+    .filter(isHarmless)
+    .map((error) => problem("VG-C06", { count: String(error.count) }, seenEvidence(error)));
+  const errors = all.filter((error) => !isHarmless(error));
+  const unsupported = errors.filter(({ code }) => code === NOT_SUPPORTED);
+  found.push(...unsupported.map((error) => problem("VG-X14", valuesOf(error, ""), seenEvidence(error))));
+  const chain = errors.filter(({ code }) => code !== NOT_SUPPORTED);
+  const [earliest] = chain;
+  if (earliest === undefined) return found;
+  // A process with a fault of its own is no victim, even if a handle of its was refused before.
+  const fault = FOLLOW_UPS.includes(earliest.code) ? chain.find(({ code }) => FAULTS.includes(code)) : undefined;
+  const first = fault ?? earliest;
+  const end = chain.reduce((last, { last: next }) => (isAfter(next, last) ? next : last), earliest.last);
+  const wentOn = log.answered !== null && isAfter(log.answered.last, end);
+  const replaced = logs.some((other) => other !== log && worksAfter(other, end));
+  const rest = chain.length > 1 ? `; ${chain.length - 1} other kinds of error came with it` : "";
+  const after = replaced ? "; a later process works" : wentOn ? "; later calls succeeded" : "";
+  const values = valuesOf(first, `${rest}${after}`);
+  const judged = problem(causeOfResult(first.code), values, seenEvidence(first), replaced ? "warn" : "fail");
+  return [replaced ? { ...judged, overcome: true } : judged, ...found];
+}
+
+function valuesOf(error: ErrorSeen, later: string) {
+  return { call: callName(error.callId), status: String(error.code), count: String(error.count), later };
+}
+
+/** A later process had answers and no error: whatever broke the earlier one is over. */
+function worksAfter(log: ShimProcessLog, end: LogSample): boolean {
+  const failed = errorsOf(log).some((error) => !isHarmless(error) && error.code !== NOT_SUPPORTED);
+  return !failed && log.answered !== null && isAfter(log.answered.last, end);
 }

@@ -11,6 +11,8 @@ import { currentLife, describe, gpuProcessesOf, processEvidence, processesOf, se
 /** Switches whose only effect is lines and files, and switches that force the slow data path. */
 const TRACING = ["VGPU_DEBUG", "VGPU_TRACE_BULK_IO", "VGPU_CUDART_DIAG", "CUBLAS_DEBUG"];
 const SLOW_PATH = ["VGPU_DISABLE_SHMEM", "VGPU_BULK_BAR1", "VGPU_HTOD_BAR1", "VGPU_MODULE_BAR1"];
+/** Where the shim's driver library is installed (docs/wire.md, "Environment"). */
+const SHIM_DIRECTORY = "/opt/vgpu/lib";
 /** Empty or negative hides every GPU; other values choose among GPUs that the shim does not have. */
 const HIDING = new Set(["", "-1"]);
 
@@ -25,6 +27,9 @@ export const liveEnvironment: Check = {
     const found = [...judgePreload(facts)];
     const server = serverOf(facts);
     const subjects = [...new Set([...(server === undefined ? [] : [server]), ...gpuProcessesOf(facts)])];
+    if (subjects.length > 0 && facts.preloadVariable.state !== "read") {
+      found.push(unknown(`what LD_PRELOAD names could not be looked at: ${facts.preloadVariable.detail}`));
+    }
     for (const process of subjects) found.push(...judgeProcess(facts, process));
     if (subjects.length === 0) found.push(withoutProcess(facts));
     return found;
@@ -42,6 +47,8 @@ function judgePreload(facts: Facts): Judgement[] {
     ...once(missing).map((entry) => missingEntry(facts, entry)),
     ...once(shims).map((entry) => shimEntry(facts, entry)),
   ];
+  const unclear = entries.filter(({ exists, kind }) => exists === null || (exists && kind.state !== "read"));
+  found.push(...once(unclear).map((entry) => unclearEntry(facts, entry)));
   const ignored = valueIn(currentLife(facts))?.preloadIgnored;
   if (missing.length === 0 && ignored != null) {
     const values = {
@@ -63,18 +70,23 @@ function owner(facts: Facts, entry: PreloadEntry): string {
   return process === undefined ? facts.scope.unit : describe(process);
 }
 
+function shownEntry(facts: Facts, { pid, library }: PreloadEntry) {
+  return [evidence("LD_PRELOAD", pid === null ? facts.scope.unit : `/proc/${pid}/environ`, library)];
+}
+
 function missingEntry(facts: Facts, entry: PreloadEntry): Judgement {
-  const shown = [
-    evidence("LD_PRELOAD", entry.pid === null ? facts.scope.unit : `/proc/${entry.pid}/environ`, entry.library),
-  ];
-  return problem("VG-L03", { who: owner(facts, entry), library: entry.library, why: "" }, shown);
+  const values = { who: owner(facts, entry), library: entry.library, why: "" };
+  return problem("VG-L03", values, shownEntry(facts, entry));
 }
 
 function shimEntry(facts: Facts, entry: PreloadEntry): Judgement {
-  const shown = [
-    evidence("LD_PRELOAD", entry.pid === null ? facts.scope.unit : `/proc/${entry.pid}/environ`, entry.library),
-  ];
-  return problem("VG-L08", { who: owner(facts, entry), library: entry.library }, shown);
+  return problem("VG-L08", { who: owner(facts, entry), library: entry.library }, shownEntry(facts, entry));
+}
+
+function unclearEntry(facts: Facts, entry: PreloadEntry): Judgement {
+  const why = entry.kind.state === "read" ? "it has no path" : entry.kind.detail;
+  const message = `whether ${entry.library}, in LD_PRELOAD of ${owner(facts, entry)}, can be loaded is not known: ${why}`;
+  return unknown(message, shownEntry(facts, entry));
 }
 
 function judgeProcess(facts: Facts, process: ProcessFacts): Judgement[] {
@@ -94,7 +106,7 @@ function judgeProcess(facts: Facts, process: ProcessFacts): Judgement[] {
   if (visible !== undefined && HIDING.has(visible.trim())) {
     found.push(problem("VG-O19", { who, value: visible === "" ? "empty" : visible }, shown(["CUDA_VISIBLE_DEVICES"])));
   }
-  found.push(...judgeAgainstUnit(facts, process, env));
+  found.push(...judgeAgainstUnit(facts, process, env), ...judgeAgainstWorking(process, env));
   if (found.length === 0) {
     const count = Object.keys(env).length;
     found.push(
@@ -104,6 +116,21 @@ function judgeProcess(facts: Facts, process: ProcessFacts): Judgement[] {
     );
   }
   return found;
+}
+
+/** What the working installation has and an Ollama process lacks: worth a word; what it maps decides. */
+function judgeAgainstWorking(process: ProcessFacts, env: Readonly<Record<string, string>>): Judgement[] {
+  if (process.role !== "server" && process.role !== "model-runner") return [];
+  const lacking: string[] = [];
+  if (!env["OLLAMA_LLM_LIBRARY"]?.startsWith("cuda")) lacking.push("OLLAMA_LLM_LIBRARY is not a CUDA back end");
+  if (!env["LD_LIBRARY_PATH"]?.split(":").includes(SHIM_DIRECTORY)) {
+    lacking.push(`LD_LIBRARY_PATH does not name ${SHIM_DIRECTORY}`);
+  }
+  if (lacking.length === 0) return [];
+  const shown = ["OLLAMA_LLM_LIBRARY", "LD_LIBRARY_PATH"].map((name) =>
+    processEvidence(process, "environ", `${name}=${env[name] ?? "(unset)"}`),
+  );
+  return [problem("VG-L07", { who: describe(process), what: lacking.join(", ") }, shown)];
 }
 
 /** The unit's value and the process's differ: somebody changed the unit and did not restart. */

@@ -3,12 +3,14 @@ import { valueIn } from "../facts/reading.ts";
 import type { MappedLibrary, ProcessFacts } from "../facts/workload.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
-import { info, type Judgement, logEvidence, pass, unknown } from "./finding.ts";
+import { info, type Judgement, logEvidence, pass, seenEvidence, unknown } from "./finding.ts";
 import {
   currentLife,
   describe,
   driverShimsOf,
   gpuProcessesOf,
+  idleDoubt,
+  isAfter,
   isYoungerThan,
   judgedByLog,
   librariesOf,
@@ -17,6 +19,7 @@ import {
 
 /** A runner has this long to load its back end before its absence means something. */
 const SETTLED_MS = 60_000;
+const DRIVER_NAME = /libcuda\.so[^/]*$/;
 
 /** Which libcuda the process that computes has really mapped, told by its dynamic symbols. */
 export const loadedLibraries: Check = {
@@ -24,13 +27,22 @@ export const loadedLibraries: Check = {
   title: "Has the process that computes the shim loaded, and only one?",
   hop: "shim",
   after: ["service-identity", "preload-file"],
-  causes: ["VG-L09", "VG-L13"],
+  causes: ["VG-L09", "VG-L10", "VG-L13"],
   judge(facts) {
     const processes = gpuProcessesOf(facts);
-    if (processes.length === 0) return [withoutProcess(facts)];
-    return processes.map((process) => judgeProcess(facts, process));
+    if (processes.length === 0) return [...linkerErrors(facts), withoutProcess(facts)];
+    return [...linkerErrors(facts), ...processes.map((process) => judgeProcess(facts, process))];
   },
 };
+
+/** The loader's own complaint of this life; answers of a call after it show that it has been mended. */
+function linkerErrors(facts: Facts): Judgement[] {
+  const life = valueIn(currentLife(facts));
+  const seen = life?.linkerError ?? null;
+  if (life === undefined || seen === null) return [];
+  const over = life.processes.some(({ answered }) => answered !== null && isAfter(answered.last, seen.last));
+  return [problem("VG-L10", {}, seenEvidence(seen), over ? "warn" : "fail")];
+}
 
 function withoutProcess(facts: Facts): Judgement {
   const life = valueIn(currentLife(facts));
@@ -43,6 +55,8 @@ function withoutProcess(facts: Facts): Judgement {
     );
   }
   if (facts.workload.state !== "read") return unknown(`no process was looked at: ${facts.workload.detail}`);
+  const doubt = idleDoubt(facts);
+  if (doubt !== null) return unknown(`whether a process uses the GPU is not known: ${doubt}`);
   return info("no process uses the GPU now: nothing to look at (idle)");
 }
 
@@ -52,19 +66,23 @@ function judgeProcess(facts: Facts, process: ProcessFacts): Judgement {
   }
   const shims = driverShimsOf(process);
   const vendors = librariesOf(process).filter((library) => valueIn(library.kind) === "driver-vendor");
-  if (vendors.length > 0) {
+  if (vendors.length > 0 && shims.length === 0) {
     const why = `; it has ${vendors.map(({ path }) => path).join(", ")}, which is not the shim`;
-    return problem(
-      "VG-L09",
-      { who: describe(process), why: shims.length === 0 ? why : `only${why}` },
-      shown(process, vendors),
-    );
+    return problem("VG-L09", { who: describe(process), why }, shown(process, vendors));
   }
   if (shims.length === 0) return judgeMissing(facts, process);
-  const inodes = new Set(shims.map(({ inode }) => inode));
+  const drivers = [...shims, ...vendors];
+  const inodes = new Set(drivers.map(({ inode }) => inode));
   if (inodes.size > 1) {
-    const what = `has ${inodes.size} different driver shims mapped: ${shims.map(({ path }) => path).join(", ")}`;
-    return problem("VG-L13", { who: describe(process), what }, shown(process, shims));
+    const what = `has ${inodes.size} different driver libraries mapped: ${drivers.map(({ path }) => path).join(", ")}`;
+    return problem("VG-L13", { who: describe(process), what }, shown(process, drivers), "fail");
+  }
+  const unread = librariesOf(process).filter(({ kind, path }) => kind.state !== "read" && DRIVER_NAME.test(path));
+  if (unread.length > 0) {
+    return unknown(
+      `${describe(process)} has the shim mapped, and a second libcuda that could not be read`,
+      shown(process, unread),
+    );
   }
   const gone = shims.find(({ deleted }) => deleted);
   if (gone !== undefined) {

@@ -4,7 +4,7 @@ import type { ProcessFacts, SinkTarget } from "../facts/workload.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
 import { info, type Judgement, pass, unknown } from "./finding.ts";
-import { coverageEvidence, describe, processEvidence, serverOf } from "./view.ts";
+import { coverageEvidence, coverageGap, describe, logCovers, processEvidence, serverOf } from "./view.ts";
 
 /** Where the workload's lines really go, and whether all of them arrive: every later "no errors" rests on it. */
 export const logSink: Check = {
@@ -27,7 +27,10 @@ export const logSink: Check = {
       found.push(problem("VG-Z04", values, [processEvidence(server, "mountinfo", "private mount on /tmp")]));
     }
     if (facts.log.state !== "read") found.push(unknown(`no log was read: ${facts.log.detail}`));
-    else if (facts.log.value.coverage === "none") found.push(unknown(emptyLog(facts)));
+    else if (facts.log.value.coverage === "none" || facts.log.value.servers.length === 0)
+      found.push(unknown(emptyLog(facts)));
+    else if (!logCovers(facts) && suppressed === 0)
+      found.push(unknown(`not all lines were read: ${coverageGap(facts)}`));
     else if (server === undefined) found.push(pass(`the log was read`, coverageEvidence(facts)));
     return found;
   },

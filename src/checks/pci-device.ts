@@ -5,7 +5,7 @@ import { isShim } from "../protocol/libraries.ts";
 import { classifyPciFunction } from "../protocol/pci-identity.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
-import { type Evidence, evidence, type Judgement, pass, unknown } from "./finding.ts";
+import { type Evidence, evidence, info, type Judgement, pass, unknown } from "./finding.ts";
 
 const DIRECTORY = "/sys/bus/pci/devices";
 
@@ -49,7 +49,8 @@ export const pciDevice: Check = {
 function judgeDecode(device: PciFunction): Judgement {
   const config = device.config;
   if (config.state !== "read") {
-    return pass(`${device.bdf} is the vGPU (its configuration space was not read: ${config.detail})`, [shown(device)]);
+    // Present is all that this proves: an unplugged device and one that decodes nothing look the same from here.
+    return info(`${device.bdf} is the vGPU; whether it decodes memory is not known: ${config.detail}`, [shown(device)]);
   }
   const { allOnes, memoryDecode, command } = config.value;
   const where = evidence("sysfs", `${device.sysfsPath}/config`, `command register 0x${command.toString(16)}`);

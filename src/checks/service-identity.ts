@@ -38,10 +38,15 @@ export const serviceIdentity: Check = {
 
 function running(server: ProcessFacts, unit: UnitFacts | undefined): Judgement {
   const state = unit?.activeState == null ? "" : `, ${unit.name} is ${unit.activeState}/${unit.subState}`;
-  return pass(`${describe(server)} runs${state}`, [
+  const message = `${describe(server)} runs${state}`;
+  const where = [
     processEvidence(server, "cgroup", server.unit ?? "no unit"),
     ...(unit === undefined ? [] : [shown(unit)]),
-  ]);
+  ];
+  if (unit !== undefined && server.unit !== unit.name)
+    return info(`${message}; it is not a process of that unit`, where);
+  const steady = unit?.activeState == null || unit.activeState === "active";
+  return steady ? pass(message, where) : info(message, where);
 }
 
 function staleness(server: ProcessFacts, unit: UnitFacts | undefined): Judgement[] {

@@ -4,10 +4,12 @@ import type { StateFile } from "../facts/workload.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
 import { type CauseId, type Evidence, evidence, info, type Judgement, unknown } from "./finding.ts";
-import { coverageGap, currentLife, gpuProcessesOf, judgedLogs, logCovers, serverOf } from "./view.ts";
+import { barMappedBy, coverageGap, currentLife, gpuProcessesOf, judgedLogs, logCovers, serverOf } from "./view.ts";
 
 /** What the shim writes in vgpu_last_error, and the cause that it names. */
 const CAUSE_OF_CODE: Readonly<Record<string, CauseId>> = {
+  DEVICE_NOT_FOUND: "VG-P01",
+  BAR0_OPEN_FAILED: "VG-B01",
   MEDIATOR_UNAVAIL: "VG-C07",
   TIMEOUT: "VG-C05",
   TRANSPORT_TIMEOUT: "VG-C05",
@@ -15,6 +17,8 @@ const CAUSE_OF_CODE: Readonly<Record<string, CauseId>> = {
   QUEUE_FULL: "VG-C08",
   VM_QUARANTINED: "VG-C08",
 };
+/** What a mapping of the device disproves. */
+const BEFORE_MAPPING = ["DEVICE_NOT_FOUND", "BAR0_OPEN_FAILED"];
 /** The file's own time and the process's start are of different clocks, and the file has whole seconds. */
 const TOLERANCE_MS = 2000;
 
@@ -50,11 +54,18 @@ function judgeError(facts: Facts, file: StateFile): Judgement {
   if (told || logCovers(facts)) return info(`${file.path} says ${code}; the log tells of it or has better word`, shown);
   const cause = CAUSE_OF_CODE[code];
   if (cause === undefined) return info(`${file.path} says ${code}`, shown);
+  const mapped = gpuProcessesOf(facts).some((process) => barMappedBy(facts, process) !== undefined);
+  if (mapped && BEFORE_MAPPING.includes(code))
+    return info(`${file.path} says ${code}; the device is mapped now`, shown);
   const values = {
     name: code,
     count: "at least 1",
     call: `call ${String(file.fields["callId"] ?? "?")}`,
     earlier: ` (${coverageGap(facts)})`,
+    what: `the shim wrote ${code} to ${file.path}`,
+    who: `a process of uid ${file.uid}`,
+    path: "BAR0 (resource0)",
+    why: ` (${code} in ${file.path})`,
   };
   return problem(cause, values, shown);
 }

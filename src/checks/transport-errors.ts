@@ -1,4 +1,4 @@
-import type { BarFacts } from "../facts/device.ts";
+import type { Facts } from "../facts/facts.ts";
 import type { ErrorSeen, ShimProcessLog } from "../facts/log.ts";
 import { valueIn } from "../facts/reading.ts";
 import { callName } from "../protocol/call-ids.ts";
@@ -6,7 +6,7 @@ import { transportErrorName } from "../protocol/status.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
 import { type CauseId, evidence, info, type Judgement, pass, seenEvidence, unknown } from "./finding.ts";
-import { coverageEvidence, coverageGap, currentLife, lastOrdinal, logCovers } from "./view.ts";
+import { answerOf, coverageEvidence, coverageGap, currentLife, gpuProcessesOf, isAfter, logCovers } from "./view.ts";
 
 /** The host's own CUDA error: the transport did its work. Judged by host-errors. */
 const CUDA_ERROR = 0x05;
@@ -36,10 +36,12 @@ export const transportErrors: Check = {
     const logs = life.state === "read" ? life.value.processes : [];
     const errors = logs.flatMap(failuresOf);
     if (errors.length > 0) return judgeErrors(errors, logs);
-    const register = judgeRegister(valueIn(facts.bars));
-    if (register !== undefined) return [register];
-    if (life.state !== "read") return [unknown(`whether calls failed is not known: ${life.detail}`)];
-    if (!logCovers(facts)) return [unknown(`no transport error was seen, but ${coverageGap(facts)}`)];
+    const register = judgeRegister(facts);
+    if (register?.outcome === "fail") return [register];
+    const told = register === undefined ? [] : [register];
+    if (life.state !== "read") return [unknown(`whether calls failed is not known: ${life.detail}`), ...told];
+    if (!logCovers(facts)) return [unknown(`no transport error was seen, but ${coverageGap(facts)}`), ...told];
+    if (told.length > 0) return told;
     if (logs.length === 0) return [info("the shim wrote no line: nothing was asked of the transport")];
     return [pass("no transport error in this life of the workload", coverageEvidence(facts))];
   },
@@ -51,15 +53,14 @@ function failuresOf(log: ShimProcessLog): ErrorSeen[] {
 }
 
 function judgeErrors(errors: readonly ErrorSeen[], logs: readonly ShimProcessLog[]): Judgement[] {
-  const lastAnswer = lastOrdinal(logs.map(({ answered }) => answered));
-  const answeredBefore = logs.some(({ answered }) => answered !== null);
+  const answers = logs.flatMap((log) => answerOf(log)?.last ?? []);
   const codes = [...new Set(errors.map(({ code }) => code))];
   return codes.map((code) => {
     const group = errors.filter((error) => error.code === code).sort((a, b) => a.last.ordinal - b.last.ordinal);
     const count = group.reduce((sum, error) => sum + error.count, 0);
     const last = group.at(-1);
     if (last === undefined) return unknown("an error without a line");
-    const over = last.last.ordinal < lastAnswer;
+    const over = answers.some((answer) => isAfter(answer, last.last));
     const first = group.reduce((earliest, error) => (error.first.ordinal < earliest.first.ordinal ? error : earliest));
     const shown = [...seenEvidence({ count, first: first.first, last: last.last })];
     const values = {
@@ -68,23 +69,36 @@ function judgeErrors(errors: readonly ErrorSeen[], logs: readonly ShimProcessLog
       call: callName(last.callId),
       earlier: over
         ? "; calls were answered since"
-        : answeredBefore
+        : answers.length > 0
           ? "; earlier calls of this life were answered"
           : "",
     };
-    const tolerated = over && (CAUSE_OF_ERROR[code] !== "VG-C08" || count < TOLERATED_REFUSALS);
-    return problem(CAUSE_OF_ERROR[code] ?? "VG-C12", values, shown, tolerated ? "warn" : "fail");
+    const cause = CAUSE_OF_ERROR[code] ?? "VG-C12";
+    // A request that the device does not accept fails again, whatever other calls do; many refusals are not a limit at work.
+    const stays = cause === "VG-C12" || (cause === "VG-C08" && count >= TOLERATED_REFUSALS);
+    const judged = problem(cause, values, shown, over && !stays ? "warn" : "fail");
+    return over ? { ...judged, overcome: true } : judged;
   });
 }
 
-/** The device's own registers: the last call's end, when the log tells of none. */
-function judgeRegister(bars: BarFacts | undefined): Judgement | undefined {
+/**
+ * The device's own registers: the end of the last call, where the log tells of none. They keep it until the next call,
+ * so it is a failure of now only when the process that made the call still lives.
+ */
+function judgeRegister(facts: Facts): Judgement | undefined {
+  const bars = valueIn(facts.bars);
   if (bars?.outcome !== "read" || bars.status !== STATUS_ERROR) return undefined;
   const registers = bars.passes.at(-1)?.registers ?? {};
   const code = registers["ERROR_CODE"];
   if (code === undefined || code === 0 || code === CUDA_ERROR) return undefined;
   const name = transportErrorName(code);
   const call = callName(registers["CUDA_OP"] ?? 0);
-  const shown = [evidence("BAR0", `${bars.bdf} 0x014`, `ERROR_CODE ${name}, STATUS ERROR, last call ${call}`)];
+  const pid = registers["SCRATCH"] ?? 0;
+  const shown = [
+    evidence("BAR0", `${bars.bdf} 0x014`, `ERROR_CODE ${name}, STATUS ERROR, last call ${call}, pid ${pid}`),
+  ];
+  if (!gpuProcessesOf(facts).some(({ nsPid }) => nsPid === pid)) {
+    return info(`the last call on the device, ${call} of pid ${pid} which is gone, ended with ${name}`, shown);
+  }
   return problem(CAUSE_OF_ERROR[code] ?? "VG-C12", { name, count: "at least 1", call, earlier: "" }, shown);
 }

@@ -2,6 +2,7 @@ import type { Facts } from "../facts/facts.ts";
 import type { Seen, ShimProcessLog } from "../facts/log.ts";
 import { valueIn } from "../facts/reading.ts";
 import type { ProcessFacts } from "../facts/workload.ts";
+import { isDriverResult } from "../protocol/status.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
 import { info, type Judgement, logEvidence, pass, seenEvidence, unknown } from "./finding.ts";
@@ -11,6 +12,7 @@ import {
   currentLife,
   describe,
   gpuProcessesOf,
+  idleDoubt,
   isYoungerThan,
   judgedByLog,
   judgedLogs,
@@ -21,6 +23,8 @@ import {
 } from "./view.ts";
 
 const ROLE_NEEDS_TRANSPORT_MS = 60_000;
+/** VM_ID as it reads when the device does not decode memory. */
+const ALL_ONES = 0xffffffff;
 
 /**
  * Has the process that computes set its transport up? "Connected" says that BAR0 is mapped and nothing of the host:
@@ -31,7 +35,7 @@ export const transportState: Check = {
   title: "Has the process that computes mapped the device?",
   hop: "transport",
   after: ["pci-device", "lockdown", "bar-access"],
-  causes: ["VG-P01", "VG-B01", "VG-B02", "VG-B03", "VG-B06", "VG-T02", "VG-T06", "VG-L09"],
+  causes: ["VG-P01", "VG-P14", "VG-B01", "VG-B02", "VG-B03", "VG-B06", "VG-T02", "VG-T06", "VG-L09"],
   judge(facts) {
     const life = valueIn(currentLife(facts));
     const living = gpuProcessesOf(facts);
@@ -42,14 +46,16 @@ export const transportState: Check = {
     if (logs.length > 0) return logs.flatMap((log) => judgeLog(log, nameOfLog(log)));
     if (facts.workload.state !== "read" || judgedByLog(facts))
       return [unknown(`no process and no line of a transport: ${coverageGap(facts)}`)];
+    const doubt = idleDoubt(facts);
+    if (doubt !== null) return [unknown(`whether a process has mapped the device is not known: ${doubt}`)];
     return [info("no process uses the GPU now: the transport is idle")];
   },
 };
 
 function judgeLiving(facts: Facts, process: ProcessFacts, log: ShimProcessLog | undefined): Judgement[] {
-  const mapped = barMappedBy(process);
+  const mapped = barMappedBy(facts, process);
   const who = describe(process);
-  const fromLog = log === undefined ? [] : judgeLog(log, who);
+  const fromLog = log === undefined ? [] : judgeLog(log, who, mapped !== undefined);
   if (mapped !== undefined) {
     const mapping = pass(`${who} has BAR0 of ${mapped} mapped`, [
       processEvidence(process, "maps", `resource0 of ${mapped}`),
@@ -68,12 +74,15 @@ function judgeLiving(facts: Facts, process: ProcessFacts, log: ShimProcessLog | 
   return [problem("VG-L09", { who, why: ", and has not mapped the device though it holds a model" }, shown)];
 }
 
-/** The last word of a process on its transport. What came before it is history. */
-function judgeLog(log: ShimProcessLog, who: string): Judgement[] {
-  const failures: readonly (readonly [Seen | null, () => Judgement])[] = [
+/** The last word of a process on its transport. What came before it is history, also what a mapping disproves. */
+function judgeLog(log: ShimProcessLog, who: string, mapped = false): Judgement[] {
+  const beforeMapping: readonly (readonly [Seen | null, () => Judgement])[] = [
     [log.deviceMissing, () => missing(log, who)],
     [log.bar0OpenFailed, () => cannotOpen(log, who)],
     [log.bar0MapFailed, () => cannotMap(log, who)],
+  ];
+  const failures: typeof beforeMapping = [
+    ...(mapped ? [] : beforeMapping),
     [log.initCallFailed, () => refused(log, who)],
   ];
   const worst = failures
@@ -93,7 +102,7 @@ function judgeLog(log: ShimProcessLog, who: string): Judgement[] {
         log.deviceFound === null ? [] : [logEvidence(log.deviceFound.last)],
       ),
     );
-  if (log.bar1Unavailable !== null && lastOrdinal([log.bar1Unavailable]) > lastOrdinal([log.answered]) - 1) {
+  if (log.bar1Unavailable !== null && !usesBar1Since(log, log.bar1Unavailable)) {
     found.push(problem("VG-B06", { what: `${who} could not map BAR1` }, seenEvidence(log.bar1Unavailable)));
   }
   if (log.shmemFallback !== null) {
@@ -102,9 +111,19 @@ function judgeLog(log: ShimProcessLog, who: string): Judgement[] {
   return found;
 }
 
+/** A connection made after BAR1 failed that names BAR1: the failure is history. */
+function usesBar1Since({ connected: seen }: ShimProcessLog, failed: Seen): boolean {
+  if (seen === null || lastOrdinal([seen]) <= lastOrdinal([failed])) return false;
+  return seen.dataPath === "BAR1" || seen.statusFrom?.startsWith("BAR1") === true;
+}
+
 function connected(log: ShimProcessLog, who: string): Judgement {
   const { connected: seen } = log;
   if (seen === null) return unknown(`${who} wrote no Connected line`);
+  if (seen.vmId === ALL_ONES && lastOrdinal([log.answered]) < lastOrdinal([seen])) {
+    const what = `${who} read all ones for the VM's id when it mapped the device`;
+    return problem("VG-P14", { bdf: log.deviceFound?.bdf ?? "the device", what }, seenEvidence(seen));
+  }
   const how = `vm_id ${seen.vmId}, data path ${seen.dataPath}`;
   return pass(`${who} mapped the device (${how}); this says nothing of the host`, [logEvidence(seen.last)]);
 }
@@ -143,6 +162,7 @@ function refused(log: ShimProcessLog, who: string): Judgement {
   if (seen === null) return unknown(`${who} wrote no reason`);
   const explained = [...log.transportErrors, ...log.timeouts, ...log.hostErrors];
   const message = `${who} mapped the device and its first call came back with ${seen.rc}`;
-  if (explained.length > 0) return info(`${message}; the error is judged by itself`, seenEvidence(seen));
+  if (explained.length > 0 || isDriverResult(seen.rc))
+    return info(`${message}; the error is judged by itself`, seenEvidence(seen));
   return problem("VG-T02", { who, rc: String(seen.rc) }, seenEvidence(seen));
 }

@@ -37,7 +37,9 @@ export function processesOf(facts: Facts): readonly ProcessFacts[] {
 export function gpuProcessesOf(facts: Facts): ProcessFacts[] {
   return processesOf(facts).filter((process) => {
     if (process.role === "discovery-runner") return false;
-    return process.role === "model-runner" || driverShimsOf(process).length > 0 || barMappedBy(facts, process) !== undefined;
+    return (
+      process.role === "model-runner" || driverShimsOf(process).length > 0 || barMappedBy(facts, process) !== undefined
+    );
   });
 }
 
@@ -49,7 +51,8 @@ export function idleDoubt(facts: Facts): string | null {
   if (facts.workload.state !== "read") return facts.workload.detail;
   const { processes, incomplete } = facts.workload.value;
   for (const { role, maps, pid } of processes) {
-    if (role === "program" && maps.state !== "read") return `the mappings of pid ${pid} could not be read: ${maps.detail}`;
+    if (role === "program" && maps.state !== "read")
+      return `the mappings of pid ${pid} could not be read: ${maps.detail}`;
   }
   return incomplete[0] ?? null;
 }
@@ -186,9 +189,31 @@ export function nameOfLog(log: ShimProcessLog): string {
   return log.pid === null ? "a process of the log" : `process ${log.pid}`;
 }
 
-/** The whole of the current life was seen: lines are there, none dropped, none cut. */
+/** The whole of the current life was seen: lines are there, none dropped, none cut, and they come to this log. */
 export function logCovers(facts: Facts): boolean {
-  return valueIn(facts.log)?.coverage === "full" && currentLife(facts).state === "read";
+  return valueIn(facts.log)?.coverage === "full" && currentLife(facts).state === "read" && sinkGap(facts) === null;
+}
+
+/** Why the workload's lines do not come to the log that was read; null when they do. */
+function sinkGap(facts: Facts): string | null {
+  const server = serverOf(facts);
+  if (server === undefined) return null;
+  const who = `stderr of ${describe(server)}`;
+  if (server.stderr.state !== "read") return spoke(facts) ? null : `where ${who} goes is not known`;
+  const target = server.stderr.value;
+  if (target.to === "journal") return null;
+  const files = valueIn(facts.log)?.sources.some(({ kind, entries }) => kind === "file" && entries > 0) === true;
+  if (target.to === "null") return `${who} goes to /dev/null`;
+  if (target.to === "file" && target.deleted) return `${who} goes to a file that was deleted`;
+  return files || spoke(facts)
+    ? null
+    : `${who} goes to ${target.to === "file" ? target.path : `a ${target.to}`}, which was not read`;
+}
+
+/** The log has lines that only the workload itself writes, not only the service manager's. */
+function spoke(facts: Facts): boolean {
+  const life = valueIn(currentLife(facts));
+  return life !== undefined && (life.listening !== null || life.discovery.length > 0 || life.processes.length > 0);
 }
 
 /** Why the log does not prove an absence, in words. */
@@ -198,6 +223,8 @@ export function coverageGap(facts: Facts): string {
   if (life.state !== "read") return life.detail;
   const gaps = facts.log.value.sources.flatMap((source) => source.gaps);
   const none = facts.log.value.coverage === "none" ? "the log has no line" : "the log is not whole";
+  const sink = sinkGap(facts);
+  if (sink !== null) return sink;
   const dropped = facts.log.value.sources.reduce((sum, source) => sum + source.suppressed, 0);
   if (dropped > 0) return `journald dropped ${dropped} lines`;
   return gaps[0] ?? (facts.log.value.coverage === "full" ? "the log is complete" : none);

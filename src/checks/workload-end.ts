@@ -3,7 +3,7 @@ import type { ServerLog } from "../facts/log.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
 import { info, type Judgement, logEvidence, pass, seenEvidence, unknown } from "./finding.ts";
-import { coverageEvidence, coverageGap, currentLife, lastOrdinal, logCovers, serverOf } from "./view.ts";
+import { coverageEvidence, coverageGap, currentLife, isAfter, logCovers, serverOf } from "./view.ts";
 
 const CRASH_SIGNALS = /SEGV|ABRT|BUS|FPE|ILL|TRAP|SYS/;
 const NOT_EXECUTED = /^(?:126|127|203)\b/;
@@ -54,7 +54,7 @@ function mainProcess(facts: Facts, life: ServerLog): Judgement[] {
 function runners(life: ServerLog): Judgement[] {
   const crash = life.runnerCrash;
   if (crash === null) return [];
-  const recovered = lastOrdinal([life.requestsOk]) > crash.last.ordinal;
+  const recovered = life.requestsOk !== null && isAfter(life.requestsOk.last, crash.last);
   const what = `a runner ended by itself (${crash.count} lines)${recovered ? "; a later request was answered" : ""}`;
   return [problem("VG-R01", { what }, seenEvidence(crash), recovered ? "warn" : "fail")];
 }

@@ -13,15 +13,19 @@ export class InvalidTime extends Error {
   }
 }
 
+const TIME = /^(\d{4}-\d{2}-(\d{2}))(?:[ T](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)(Z|[+-]\d{2}:?\d{2})?)?$/;
 const SPAN = /^(\d{1,9})\s*(s|m|min|h|d)$/;
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, min: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Reads `10m` (before now) or a time; a time without a zone is local. */
+/** Reads `10m` (before now) or a time; a time or a day without a zone is local. */
 export function parseTime(option: string, text: string | undefined, now: number): number | null {
   if (text === undefined) return null;
   const span = SPAN.exec(text.trim());
   if (span !== null) return now - Number(span[1]) * (UNIT_MS[span[2] ?? ""] ?? Number.NaN);
-  const at = /^\d{4}-\d{2}-\d{2}/.test(text.trim()) ? Date.parse(text.trim().replace(" ", "T")) : Number.NaN;
+  const [, date, day, time = "00:00", zone = ""] = TIME.exec(text.trim()) ?? [];
+  // A bare date would be taken for one in UTC; and a day that its month does not have, for one of the next month.
+  const exists = date !== undefined && new Date(`${date}T00:00Z`).getUTCDate() === Number(day);
+  const at = exists ? Date.parse(`${date}T${time}${zone}`) : Number.NaN;
   if (Number.isNaN(at)) throw new InvalidTime(option, text);
   return at;
 }

@@ -1,9 +1,8 @@
 import { causeOf, fill } from "../checks/catalogue.ts";
 import type { Finding as CheckFinding } from "../checks/finding.ts";
-import { currentLife, serverOf } from "../checks/view.ts";
+import { currentLife, serverOf, vgpuOf } from "../checks/view.ts";
 import type { Facts } from "../facts/facts.ts";
 import { type Reading, valueIn } from "../facts/reading.ts";
-import { classifyPciFunction } from "../protocol/pci-identity.ts";
 import type { Verdict } from "../verdict/verdict.ts";
 import { checklistOf } from "./checklist.ts";
 import type { Finding, Report } from "./report.ts";
@@ -36,7 +35,7 @@ export function buildReport(facts: Facts, findings: readonly CheckFinding[], ver
       next: [...verdict.next],
     },
     findings: findings.map((finding) => findingOf(facts, finding)),
-    checklist: checklistOf(findings, verdict),
+    checklist: checklistOf(findings),
     activity: activityOf(facts),
     sources: sourcesOf(facts),
   };
@@ -50,7 +49,7 @@ function subjectOf(facts: Facts): Report["subject"] {
   const register = bars?.outcome === "read" ? bars.passes.at(-1)?.registers["VM_ID"] : undefined;
   const said = life?.processes.flatMap(({ connected }) => connected?.vmId ?? []).at(-1);
   const found = life?.processes.flatMap(({ deviceFound }) => deviceFound?.bdf ?? []).at(-1);
-  const device = valueIn(facts.pci)?.candidates.find((one) => classifyPciFunction(one).kind === "vgpu");
+  const device = vgpuOf(facts);
   const up = server?.startedAt == null ? null : Math.max(0, facts.collectedAt - server.startedAt);
   return {
     kind: facts.scope.subject,

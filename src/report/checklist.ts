@@ -1,7 +1,6 @@
 import { CATALOGUE, causeOf } from "../checks/catalogue.ts";
 import type { Finding } from "../checks/finding.ts";
 import { HOPS, type Hop } from "../protocol/vocabulary.ts";
-import type { Verdict } from "../verdict/verdict.ts";
 import type { Report } from "./report.ts";
 
 type Entry = Report["checklist"][number];
@@ -89,12 +88,12 @@ const QUESTIONS: readonly Question[] = [
  * The questions with their answers: first what is answered no, then what is open, ordered so that the next answer
  * splits the causes that remain most evenly; last what is answered yes.
  */
-export function checklistOf(findings: readonly Finding[], verdict: Verdict): Entry[] {
+export function checklistOf(findings: readonly Finding[]): Entry[] {
   const answered = QUESTIONS.map((question) => ({ question, ...answer(question, findings) }));
   const open = answered.filter((entry) => entry.answer === "unknown");
   const hops = HOPS.filter((hop) => open.some(({ question }) => question.hop === hop));
   const split = [...open].sort((a, b) => evenness(b.question.hop, hops) - evenness(a.question.hop, hops));
-  const known = verdict.rung === null ? [] : answered.filter((entry) => entry.answer === "yes");
+  const known = answered.filter((entry) => entry.answer === "yes");
   const no = answered.filter((entry) => entry.answer === "no");
   return [...no, ...split, ...known].map(({ question, answer: given, detail }) => ({
     question: question.question,

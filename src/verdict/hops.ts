@@ -1,11 +1,13 @@
 import { causeOf } from "../checks/catalogue.ts";
 import type { CauseId, Finding } from "../checks/finding.ts";
 import {
+  answerOf,
   barMappedBy,
   currentLife,
   describe,
   driverShimsOf,
   gpuProcessesOf,
+  idleDoubt,
   judgedByLog,
   judgedLogs,
   serverOf,
@@ -57,8 +59,11 @@ const LOOK: Readonly<Record<Hop, (facts: Facts, findings: readonly Finding[]) =>
   workload(facts) {
     const server = serverOf(facts);
     if (server !== undefined) return { state: "ok", why: `${describe(server)} runs` };
-    if (facts.workload.state === "read" && !judgedByLog(facts))
-      return { state: "idle", why: "no process of the workload runs" };
+    if (!judgedByLog(facts)) {
+      return facts.workload.state === "read"
+        ? { state: "idle", why: "no process of the workload runs" }
+        : { state: "unknown", why: `the processes were not read: ${facts.workload.detail}` };
+    }
     const life = valueIn(currentLife(facts));
     if (life === undefined) return { state: "unknown", why: "no process and no line of the workload was read" };
     if (life.deactivated !== null || life.mainExited !== null)
@@ -69,20 +74,20 @@ const LOOK: Readonly<Record<Hop, (facts: Facts, findings: readonly Finding[]) =>
     const processes = gpuProcessesOf(facts);
     const loaded = processes.find((process) => driverShimsOf(process).length > 0);
     if (loaded !== undefined) return { state: "ok", why: `mapped in ${describe(loaded)}` };
-    if (facts.workload.state === "read" && !judgedByLog(facts) && processes.length === 0)
+    if (!judgedByLog(facts) && processes.length === 0 && idleDoubt(facts) === null)
       return { state: "idle", why: "no process has it loaded now" };
     if (judgedByLog(facts) && judgedLogs(facts).logs.length > 0)
       return { state: "ok", why: "it wrote lines into the log" };
     return { state: "unknown", why: "whether it is loaded could not be told" };
   },
   transport(facts) {
-    const mapped = gpuProcessesOf(facts).find((process) => barMappedBy(process) !== undefined);
+    const mapped = gpuProcessesOf(facts).find((process) => barMappedBy(facts, process) !== undefined);
     if (mapped !== undefined) return { state: "ok", why: `${describe(mapped)} has BAR0 mapped` };
     const { logs } = judgedLogs(facts);
     if (facts.workload.state === "read" && !judgedByLog(facts)) {
-      return gpuProcessesOf(facts).length === 0
+      return gpuProcessesOf(facts).length === 0 && idleDoubt(facts) === null
         ? { state: "idle", why: "no process asks anything of it" }
-        : { state: "unknown", why: "no process has the device mapped" };
+        : { state: "unknown", why: "no process is seen to have the device mapped" };
     }
     if (logs.some(({ connected, answered }) => connected !== null || answered !== null)) {
       return { state: "ok", why: "the log has its Connected line or an answer" };
@@ -98,7 +103,8 @@ const LOOK: Readonly<Record<Hop, (facts: Facts, findings: readonly Finding[]) =>
       ({ connected, deviceFound }) => connected !== null || deviceFound !== null,
     );
     if (seen !== undefined) return { state: "ok", why: "the shim found it, by the log" };
-    return { state: "unknown", why: "the PCI devices were not read" };
+    const looked = findings.find(({ check }) => check === "pci-device");
+    return { state: "unknown", why: looked?.message ?? "the PCI devices were not read" };
   },
   mediator: (facts) =>
     hostAnswered(facts)
@@ -110,5 +116,5 @@ const LOOK: Readonly<Record<Hop, (facts: Facts, findings: readonly Finding[]) =>
 
 /** An error code of the CUDA driver came back: only the host's executor can have given it. */
 function hostAnswered(facts: Facts): boolean {
-  return judgedLogs(facts).logs.some(({ hostErrors }) => hostErrors.length > 0);
+  return judgedLogs(facts).logs.some((log) => log.hostErrors.length > 0 || answerOf(log) !== log.answered);
 }

@@ -1,5 +1,6 @@
 import type { Finding } from "../checks/finding.ts";
 import {
+  answerOf,
   barMappedBy,
   currentLife,
   driverShimsOf,
@@ -32,7 +33,10 @@ export interface RungProof {
  */
 export function provenRung(facts: Facts, findings: readonly Finding[]): RungProof | null {
   return (
-    connectedProof(facts) ?? discoveredProof(facts, findings) ?? configuredProof(facts, findings) ?? lowestProof(facts)
+    connectedProof(facts) ??
+    discoveredProof(facts, findings) ??
+    configuredProof(facts, findings) ??
+    lowestProof(findings)
   );
 }
 
@@ -41,16 +45,16 @@ function connectedProof(facts: Facts): RungProof | null {
     "the calls' answers do not say where they ran: that takes the host's own record, or a trace of this guest";
   const life = valueIn(currentLife(facts));
   for (const process of gpuProcessesOf(facts)) {
-    if (barMappedBy(process) === undefined) continue;
-    const answered = logOf(process, life)?.answered ?? null;
+    if (barMappedBy(facts, process) === undefined) continue;
+    const log = logOf(process, life);
+    const answered = log === undefined ? null : answerOf(log);
     if (answered !== null) return { rung: "connected", answeredAt: answered.last.at, basis: "processes", short };
     if (registersShowAnswer(facts, process)) return { rung: "connected", answeredAt: null, basis: "registers", short };
   }
   if (!judgedByLog(facts)) return null;
-  const answers = judgedLogs(facts).logs.flatMap((log) =>
-    log.connected !== null || log.answered !== null ? [log.answered] : [],
-  );
-  const last = answers.filter((seen) => seen !== null).at(-1);
+  const last = judgedLogs(facts)
+    .logs.flatMap((log) => answerOf(log) ?? [])
+    .at(-1);
   return last === undefined ? null : { rung: "connected", answeredAt: last.last.at, basis: "log", short };
 }
 
@@ -61,7 +65,8 @@ function connectedProof(facts: Facts): RungProof | null {
  */
 export function registersShowAnswer(facts: Facts, process: ProcessFacts): boolean {
   const bars = valueIn(facts.bars);
-  if (bars?.outcome !== "read" || bars.status !== STATUS_DONE || bars.passes.length < 2) return false;
+  if (bars?.outcome !== "read" || bars.bdf !== barMappedBy(facts, process)) return false;
+  if (bars.status !== STATUS_DONE || bars.passes.length < 2) return false;
   return bars.passes.every(({ registers, timestampUs }) => {
     const answered = registers["RESPONSE_LEN"] === 1 && registers["ERROR_CODE"] === 0 && (timestampUs ?? 0) > 0;
     return answered && registers["SCRATCH"] === process.nsPid;
@@ -69,13 +74,16 @@ export function registersShowAnswer(facts: Facts, process: ProcessFacts): boolea
 }
 
 function discoveredProof(facts: Facts, findings: readonly Finding[]): RungProof | null {
-  const found = outcomeOf(findings, "discovery") === "pass";
   const logs = judgedLogs(facts).logs;
-  const shimSeen = gpuProcessesOf(facts).some((process) => driverShimsOf(process).length > 0);
+  const loaded = gpuProcessesOf(facts).filter((process) => driverShimsOf(process).length > 0);
+  const shimSeen = loaded.length > 0;
+  // A shim maps the device that it has found, and no other: a mapping tells of discovery where no line does.
+  const found =
+    outcomeOf(findings, "discovery") === "pass" || loaded.some((process) => barMappedBy(facts, process) !== undefined);
   const shimSpoke =
     judgedByLog(facts) && logs.some(({ deviceFound, connected }) => deviceFound !== null || connected !== null);
   if (!(found && (shimSeen || shimSpoke))) return null;
-  const mapped = gpuProcessesOf(facts).some((process) => barMappedBy(process) !== undefined);
+  const mapped = gpuProcessesOf(facts).some((process) => barMappedBy(facts, process) !== undefined);
   const short =
     mapped || logs.some(({ connected }) => connected !== null)
       ? "the device is mapped and no call is seen to have come back"
@@ -83,29 +91,37 @@ function discoveredProof(facts: Facts, findings: readonly Finding[]): RungProof 
   return { rung: "discovered", answeredAt: null, basis: shimSeen ? "processes" : "log", short };
 }
 
-const CONFIGURING = ["pci-device", "bar-access", "service-identity", "shim-files"] as const;
+const CONFIGURING = [
+  "pci-device",
+  "lockdown",
+  "bar-access",
+  "service-identity",
+  "preload-file",
+  "live-environment",
+  "shim-files",
+] as const;
 
 function configuredProof(facts: Facts, findings: readonly Finding[]): RungProof | null {
   const life = valueIn(currentLife(facts));
   const spoke =
     judgedByLog(facts) &&
     life?.processes.some(({ connected, answered }) => connected !== null || answered !== null) === true;
-  const sound = CONFIGURING.every((name) => ["pass", "info"].includes(outcomeOf(findings, name)));
-  const softened = CONFIGURING.every((name) => ["pass", "info", "warn"].includes(outcomeOf(findings, name)));
-  if (!sound && !softened && !spoke) return null;
+  const sound = CONFIGURING.every((name) => ["pass", "info", "warn"].includes(outcomeOf(findings, name)));
+  if (!sound && !spoke) return null;
   return {
     rung: "configured",
     answeredAt: null,
-    basis: spoke && !softened ? "log" : "processes",
-    short: "no process of the workload has the shim loaded now: nothing is asked of the GPU",
+    basis: sound ? "processes" : "log",
+    short:
+      gpuProcessesOf(facts).length === 0
+        ? "no process of the workload has the shim loaded now: nothing is asked of the GPU"
+        : "whether the process that computes found the GPU through the shim is not known",
   };
 }
 
-/** Something was read, and no rung above the lowest has its evidence. */
-function lowestProof(facts: Facts): RungProof | null {
-  const anything =
-    facts.pci.state === "read" || valueIn(facts.workload)?.processes.length || currentLife(facts).state === "read";
-  if (!anything) return null;
+/** The lowest rung says that something does not hold: that takes a failure. Not knowing is no verdict at all. */
+function lowestProof(findings: readonly Finding[]): RungProof | null {
+  if (!findings.some(({ outcome, cause }) => outcome === "fail" && cause !== null)) return null;
   return {
     rung: "unconfigured",
     answeredAt: null,

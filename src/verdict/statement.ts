@@ -1,6 +1,6 @@
 import { causeOf } from "../checks/catalogue.ts";
 import type { CauseId, Finding } from "../checks/finding.ts";
-import { gpuProcessesOf } from "../checks/view.ts";
+import { gpuProcessesOf, idleDoubt } from "../checks/view.ts";
 import type { Facts } from "../facts/facts.ts";
 import { valueIn } from "../facts/reading.ts";
 import type { Rung } from "../protocol/vocabulary.ts";
@@ -18,16 +18,20 @@ interface Said {
 }
 
 /** One or two sentences: what is proven, on what, and why no more. */
-export function statementOf({ facts, rung, proof, primary }: Said): string {
+export function statementOf({ facts, findings, rung, proof, primary }: Said): string {
   if (rung === null || proof === null) {
-    return `No verdict: nothing of the subject could be read. ${sentence(whyNothing(facts))}`;
+    return findings.some(({ outcome, check }) => outcome === "pass" && check !== "self-integrity")
+      ? `No verdict: nothing failed, and too little could be read to call it sound. ${sentence(whyNothing(facts))}`
+      : `No verdict: nothing of the subject could be read. ${sentence(whyNothing(facts))}`;
   }
   if (primary?.cause != null) return `${sentence(causeOf(primary.cause).title)} ${reached(facts, rung, proof)}`.trim();
   switch (rung) {
     case "unconfigured":
       return sentence(proof.short);
     case "configured":
-      return gpuProcessesOf(facts).length === 0
+      if (proof.basis === "log")
+        return "By the log, the shim could open the device; no look at the VM itself stands behind it.";
+      return gpuProcessesOf(facts).length === 0 && idleDoubt(facts) === null
         ? "Device, access, shim and unit are sound. Nothing uses the GPU now."
         : sentence(`device, access, shim and unit are sound; ${proof.short}`);
     case "discovered":

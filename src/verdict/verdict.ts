@@ -31,7 +31,7 @@ export function judge(facts: Facts, findings: readonly Finding[]): Verdict {
   const cause = primary?.cause ?? null;
   const firstBrokenHop = cause === null ? null : causeOf(cause).hop;
   const hops = hopsOf(facts, findings, firstBrokenHop, cause);
-  const refuted = refutedRungs(rung, cause);
+  const refuted = primary?.overcome === true ? [] : refutedRungs(rung, cause);
   return {
     rung,
     statement: statementOf({ facts, findings, rung, proof, primary }),
@@ -54,8 +54,8 @@ export function primaryFailure(findings: readonly Finding[]): Finding | undefine
 function capOf(findings: readonly Finding[]): Rung {
   return findings
     .filter(({ outcome }) => outcome === "fail" || outcome === "warn")
-    .flatMap(({ cause, outcome }) => {
-      if (cause === null) return [];
+    .flatMap(({ cause, outcome, overcome }) => {
+      if (cause === null || overcome === true) return [];
       const { cap, severity } = causeOf(cause);
       // A cause that is a failure by nature and was softened here has been overcome since.
       return outcome === severity ? [cap] : [];

@@ -35,6 +35,8 @@ export interface VmSpec {
   readonly steps: readonly Step[];
   /** Absolute paths or bash globs of what to bring back; directories come whole. */
   readonly collect?: readonly string[];
+  /** Virtual CPUs, 1 unless said otherwise; 2 are slower. */
+  readonly cpus?: number;
   /** Limit of the whole run, 120 s unless said otherwise. QEMU is killed at it. */
   readonly timeoutMs?: number;
 }
@@ -195,7 +197,18 @@ function qemuArguments(scratch: string, spec: VmSpec, vmlinuz: string, disks: re
     ...(spec.kernelArgs ?? []),
   ].join(" ");
   return [
-    ...["-nodefaults", "-no-user-config", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", `${MEMORY_MIB}`],
+    ...[
+      "-nodefaults",
+      "-no-user-config",
+      "-accel",
+      "tcg",
+      "-cpu",
+      "max",
+      "-smp",
+      `${spec.cpus ?? 1}`,
+      "-m",
+      `${MEMORY_MIB}`,
+    ],
     ...["-object", memory, "-M", "q35,memory-backend=ram", "-display", "none", "-monitor", "none", "-no-reboot"],
     ...["-serial", `file:${join(scratch, "serial.log")}`],
     ...["-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control"],

@@ -1,11 +1,11 @@
 import { describe, it } from "node:test";
 import { startContainer } from "../bench/container.ts";
 import { ollamaUnit } from "../bench/payload.ts";
-import { CONTAINER_PACKAGES, ensurePackages } from "../bench/setup.ts";
+import { ensureContainer } from "../bench/setup.ts";
 import { CONTAINER_SCENARIOS } from "./containers.ts";
 import { expectTruth } from "./expect.ts";
 
-const skip = (await ensurePackages(CONTAINER_PACKAGES)) ?? false;
+const skip = (await ensureContainer()) ?? false;
 
 describe("the doctor in a container with its own systemd", { skip }, () => {
   for (const scenario of CONTAINER_SCENARIOS) {

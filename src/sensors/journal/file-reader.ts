@@ -22,6 +22,8 @@ import { ScanReport } from "./scan-report.ts";
 const WINDOW_BYTES = 1 << 20;
 /** Hashing looks at whole words: room past the end of a payload. */
 const PADDING = 16;
+/** Distinct fields of one file that are kept; a file of journald's own size has a tenth of that. */
+const RELEVANT_LIMIT = 1 << 19;
 
 /** "MESSAGE=" as two little-endian words. */
 const MESSAGE_WORDS = [Buffer.from("MESS").readUInt32LE(0), Buffer.from("AGE=").readUInt32LE(0)] as const;
@@ -206,6 +208,7 @@ export class FileScanner {
     if (!mayBeKnownField(first)) return KIND.other;
     const field = this.#options.match.field(bytes.toString("latin1", start, start + Math.min(length, FIELD_LIMIT)));
     if (field === null) return KIND.other;
+    if (this.#relevant.size >= RELEVANT_LIMIT) return KIND.unreadable;
     this.#relevant.set(offset, field);
     return KIND.relevant;
   }
@@ -258,7 +261,7 @@ export class FileScanner {
     if (message < 0) message = huge;
     if (message < 0 && (doubted || packed)) return;
     const entry = this.#make(at, seqnum, fields);
-    if (message >= 0 && !this.#attach(entry, message, doubted)) return;
+    if (message >= 0 && !this.#attach(entry, message, doubted || packed)) return;
     found.push(entry);
   }
 

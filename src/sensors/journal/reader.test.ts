@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import {
@@ -235,7 +235,6 @@ describe("reading journal files", { skip: withoutJournalRemote() }, () => {
 
   it("gives from export format what it gives from the journal made of it", async () => {
     const path = join(directory, "whole.export");
-    const { writeFileSync } = await import("node:fs");
     writeFileSync(path, toExport(everyKind()));
     const fromExport = await readAll(await openLog(path, fs));
     const fromFile = await readAll(await openLog(whole(), fs));

@@ -80,7 +80,7 @@ export class ScanReport {
     this.#doubted += 1;
   }
 
-  /** An entry with a field that could not be decompressed: it may be a wanted one. */
+  /** An entry with a field that could not be decompressed or kept: it may be a wanted one. */
   packed(offset: number): void {
     if (this.#packed === 0) this.#packedAt = offset;
     this.#packed += 1;
@@ -157,10 +157,10 @@ export class ScanReport {
       );
     }
     if (this.#packed > 0) {
-      const why = this.#xzMissing() ? "no liblzma.so.5 here for its XZ data" : "damaged data";
+      const why = this.#xzMissing() ? "no liblzma.so.5 here for its XZ data" : "damaged, or too many";
       const entries = counted(this.#packed, "entry has", "entries have");
       gaps.push(
-        `${entries} fields that could not be decompressed (${why}; the first at byte ${this.#packedAt}) and may be missing`,
+        `${entries} fields that could not be read (${why}; the first at byte ${this.#packedAt}) and may be missing`,
       );
     }
     if (this.#undecoded > 0) {
