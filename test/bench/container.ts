@@ -18,6 +18,8 @@ export interface ContainerSpec {
   readonly units?: Readonly<Record<string, string>>;
   /** PCI functions to show below /sys; the machine's own are hidden. [] shows none. */
   readonly devices?: readonly TreeDevice[];
+  /** Files to add below /sys, with `devices` only: what else a VM's kernel shows there. */
+  readonly sys?: GuestFiles;
 }
 
 export interface ExecOptions {
@@ -87,7 +89,7 @@ async function stage(work: string, spec: ContainerSpec): Promise<void> {
   await stageFiles(upper, { ...spec.files, ...Object.fromEntries(units) });
   await mkdir(join(upper, "etc/systemd/system"), { recursive: true });
   for (const unit of [...MASKED, ...MASKED_TOO]) await symlink("/dev/null", join(upper, "etc/systemd/system", unit));
-  await stageFiles(join(work, "devices"), deviceTreeFiles(spec.devices ?? []));
+  await stageFiles(join(work, "devices"), { ...deviceTreeFiles(spec.devices ?? []), ...spec.sys });
 }
 
 function launch(work: string, root: string, cgroup: string, hasDevices: boolean) {

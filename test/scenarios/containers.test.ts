@@ -11,7 +11,8 @@ describe("the doctor in a container with its own systemd", { skip }, () => {
   for (const scenario of CONTAINER_SCENARIOS) {
     it(`${scenario.name}: ${scenario.story}`, async () => {
       await using box = await startContainer({
-        devices: scenario.devices ?? [],
+        devices: scenario.devices,
+        sys: { "/kernel/security/lockdown": scenario.lockdown ?? "[none] integrity confidentiality\n" },
         units: { "ollama.service": ollamaUnit(scenario.unit) },
         ...(scenario.files === undefined ? {} : { files: scenario.files }),
       });

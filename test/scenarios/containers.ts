@@ -10,7 +10,9 @@ import { HEALTHY_CONNECTED, HEALTHY_IDLE, type Scenario } from "./scenario.ts";
 export interface ContainerScenario extends Scenario {
   /** Lines of the unit's [Service] beside the reference's. */
   readonly unit: readonly string[];
-  readonly devices?: readonly TreeDevice[];
+  readonly devices: readonly TreeDevice[];
+  /** /sys/kernel/security/lockdown; none unless said otherwise. */
+  readonly lockdown?: string;
   readonly files?: GuestFiles;
   /** Shell, as root, before the unit is started. */
   readonly before?: string;
@@ -68,7 +70,7 @@ export const CONTAINER_SCENARIOS: readonly ContainerScenario[] = [
     truth: { rung: "discovered", hop: "workload", cause: "VG-Z02", exitCode: 3 },
     devices: [DEVICE],
     unit: [ANSWERS, AUTOLOAD, "StandardError=null"],
-    until: "grep -q resource0 /proc/$(pgrep -f 'runner.*--model')/maps",
+    until: "cat /proc/[0-9]*/maps | grep -q resource0",
   },
   {
     name: "PrivateTmp",
@@ -131,14 +133,14 @@ export const CONTAINER_SCENARIOS: readonly ContainerScenario[] = [
     name: "no device",
     story: "The shim invents a GPU, Ollama believes it.",
     truth: { rung: "unconfigured", hop: "device", cause: "VG-P01", exitCode: 3 },
-    devices: [],
+    devices: [{ bdf: "0000:00:02.0", identity: { vendor: 0x1234, device: 0x1111, class: 0x030000 } }],
     unit: [ANSWERS, "Environment=STANDIN_RESULT=CUDA"],
     until: DISCOVERED,
   },
   {
     name: "the workload crashes",
     story: "The main process ends by SIGSEGV; no transport error came before it.",
-    truth: { rung: "configured", hop: "shim", cause: "VG-L06", exitCode: 3 },
+    truth: { rung: "unconfigured", hop: "shim", cause: "VG-L06", exitCode: 3 },
     devices: [DEVICE],
     unit: [ANSWERS],
     until: `${DISCOVERED} && kill -SEGV $(systemctl show -P MainPID ollama); until systemctl is-failed ollama; do sleep 0.1; done`,

@@ -59,7 +59,7 @@ export const LOADER_CAUSES: readonly Cause[] = [
   },
   {
     id: "VG-L06",
-    cap: "configured",
+    cap: "unconfigured",
     title: "The process crashed with the shim loaded",
     hop: "shim",
     severity: "fail",
