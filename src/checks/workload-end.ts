@@ -5,10 +5,10 @@ import type { Check } from "./check.ts";
 import { info, type Judgement, logEvidence, pass, seenEvidence, unknown } from "./finding.ts";
 import { coverageEvidence, coverageGap, currentLife, isAfter, logCovers, serverOf } from "./view.ts";
 
-const CRASH_SIGNALS = /SEGV|ABRT|BUS|FPE|ILL|TRAP|SYS/;
+const CRASH_SIGNALS = /\b(?:SEGV|ABRT|BUS|FPE|ILL|TRAP|SYS)\b/;
 const NOT_EXECUTED = /^(?:126|127|203)\b/;
 /** systemd stops a unit with these; they are no failure. */
-const STOP_SIGNALS = /TERM|INT|HUP/;
+const STOP_SIGNALS = /\b(?:TERM|INT|HUP)\b/;
 
 /** How processes of this life of the workload ended, by the service manager's and Ollama's own lines. */
 export const workloadEnd: Check = {
