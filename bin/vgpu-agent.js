@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { NEEDED_MAJOR, node24 } from "./node24.js";
+import { isNewEnough, NEEDED_MAJOR, node24 } from "./node24.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
 // A checkout runs its sources; a published package has only what was built from them.
@@ -17,7 +17,7 @@ if (node === null) {
     `vgpu-agent needs Node ${NEEDED_MAJOR} or newer; this is ${process.version}. Run \`npm install\` in its checkout, or install Node ${NEEDED_MAJOR}.`,
   );
   process.exit(2);
-} else if (node === process.execPath) {
+} else if (isNewEnough()) {
   await import(program);
 } else {
   const child = spawn(node, [program, ...process.argv.slice(2)], { stdio: "inherit" });

@@ -10,6 +10,7 @@ const lines = (...kinds: PreloadLine["kind"][]) =>
 const CASES: readonly Case[] = [
   ["no such file is what a healthy VM has", healthy(), "pass"],
   ["an empty file is as good", lines(), "pass"],
+  ["a root without the directory", healthy({ preload: notRead("absent", "x") }), "unknown"],
   ["a shim in it", lines("shim"), "fail VG-L01"],
   ["a name of CUDA in it", lines("existing-library", "cuda-name"), "fail VG-L01"],
   ["a line that is no library, for example a password", lines("not-an-existing-library"), "fail VG-L02"],

@@ -24,7 +24,7 @@ export const preloadFile: Check = {
       const shownAs = [evidence(FILE, FILE, `${lines.length} lines`)];
       // Other libraries in it are loaded into every process too: worth a word, and no fault of the vGPU's.
       found.push(
-        lines.length === 0 ? pass("it is empty", shownAs) : info(`${lines.length} lines, none a shim`, shownAs),
+        lines.length === 0 ? pass("no line in it", shownAs) : info(`${lines.length} lines, none a shim`, shownAs),
       );
     }
     return found;

@@ -31,7 +31,7 @@ const CASES: readonly Case[] = [
   ["the mediator cannot be reached", unanswered({ transportErrors: [errorSeen(3, 1, 9)] }), "fail VG-C07"],
   [
     "the mediator died after calls were answered",
-    withShimLog({ transportErrors: [errorSeen(3, 0x30)] }),
+    withShimLog({ answered: seen("GPU info (live)"), transportErrors: [errorSeen(3, 0x30)] }),
     "fail VG-C07",
   ],
   ["the mediator was away and is back", mended(3), "warn VG-C07"],

@@ -43,7 +43,8 @@ export const transportState: Check = {
       return living.flatMap((process) => judgeLiving(facts, process, logOf(process, life)));
     }
     const { logs } = judgedLogs(facts);
-    if (logs.length > 0) return logs.flatMap((log) => judgeLog(log, nameOfLog(log)));
+    if (logs.length > 0)
+      return logs.flatMap((log) => judgeLog(log, nameOfLog(log))).map((said) => ofThePast(facts, said));
     if (facts.workload.state !== "read" || judgedByLog(facts))
       return [unknown(`no process and no line of a transport: ${coverageGap(facts)}`)];
     const doubt = idleDoubt(facts);
@@ -51,6 +52,14 @@ export const transportState: Check = {
     return [info("no process uses the GPU now: the transport is idle")];
   },
 };
+
+/** A process of the log is only history where processes can be looked at: what was sound with it proves nothing now. */
+function ofThePast(facts: Facts, said: Judgement): Judgement {
+  if (said.outcome !== "pass" || judgedByLog(facts)) return said;
+  const doubt = idleDoubt(facts);
+  if (doubt !== null) return unknown(`${said.message}; whether it still runs is not known: ${doubt}`, said.evidence);
+  return info(`${said.message}; no process uses the GPU now`, said.evidence);
+}
 
 function judgeLiving(facts: Facts, process: ProcessFacts, log: ShimProcessLog | undefined): Judgement[] {
   const mapped = barMappedBy(facts, process);

@@ -1,5 +1,7 @@
 /** A look shorter than this needs no progress line. */
 const QUIET_MS = 400;
+/** What a shell expects of a program that SIGINT ended. */
+const INTERRUPTED = 130;
 
 export interface Progress {
   show(what: string): void;
@@ -18,14 +20,24 @@ export function startProgress(wanted: boolean): Progress {
     process.stderr.write(`\r\u001b[Klooking at: ${current}`);
   };
   const timer = setInterval(draw, QUIET_MS);
+  const clear = () => {
+    clearInterval(timer);
+    if (shown) process.stderr.write("\r\u001b[K");
+  };
+  // Ctrl-C leaves a clean line; nothing else is there to clean up, since the doctor writes nothing.
+  const interrupted = () => {
+    clear();
+    process.exit(INTERRUPTED);
+  };
+  process.once("SIGINT", interrupted);
   return {
     show(what) {
       current = what;
       draw();
     },
     stop() {
-      clearInterval(timer);
-      if (shown) process.stderr.write("\r\u001b[K");
+      process.off("SIGINT", interrupted);
+      clear();
     },
   };
 }

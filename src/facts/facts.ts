@@ -1,7 +1,15 @@
 import type { BarFacts, LockdownFacts, PciFacts } from "./device.ts";
 import type { LogFacts } from "./log.ts";
 import type { Reading } from "./reading.ts";
-import type { LockFacts, PreloadEntry, PreloadFacts, ShimFileFacts, StateFileFacts, UnitFacts, WorkloadFacts } from "./workload.ts";
+import type {
+  LockFacts,
+  PreloadEntry,
+  PreloadFacts,
+  ShimFileFacts,
+  StateFileFacts,
+  UnitFacts,
+  WorkloadFacts,
+} from "./workload.ts";
 
 /** What is being judged. */
 export interface Scope {

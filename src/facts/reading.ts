@@ -59,5 +59,3 @@ export function errnoOf(error: unknown): string | undefined {
   if (error instanceof Error && "code" in error && typeof error.code === "string") return error.code;
   return undefined;
 }
-
-export { valueIn as valueOf };

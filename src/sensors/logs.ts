@@ -37,7 +37,13 @@ export async function readGivenLogs(given: GivenLogs, signal: AbortSignal): Prom
   if (paths.length === 0) return notRead("skipped", "no log was named");
   const fs = new RootFs("/");
   const readers = await Promise.all(paths.map((path) => openLog(path, fs)));
-  const facts = await readAll(readers, { unit: given.unit, since: given.since, until: given.until, afterCursor: null, signal });
+  const facts = await readAll(readers, {
+    unit: given.unit,
+    since: given.since,
+    until: given.until,
+    afterCursor: null,
+    signal,
+  });
   const files = await Promise.all(paths.map((path) => realpath(path).catch(() => path)));
   return wasRead({ facts, files });
 }
@@ -71,7 +77,11 @@ function ownUnit(unit: string, workload: Reading<WorkloadFacts>): string {
   return found?.foundBy === "pid" ? (found.processes[0]?.unit ?? unit) : unit;
 }
 
-async function sinkFile(context: SensorContext, unit: Reading<UnitFacts>, workload: Reading<WorkloadFacts>): Promise<string | null> {
+async function sinkFile(
+  context: SensorContext,
+  unit: Reading<UnitFacts>,
+  workload: Reading<WorkloadFacts>,
+): Promise<string | null> {
   const processes = valueIn(workload)?.processes ?? [];
   const server = processes.find(({ role }) => role === "server") ?? processes[0];
   if (server !== undefined) {
@@ -83,7 +93,11 @@ async function sinkFile(context: SensorContext, unit: Reading<UnitFacts>, worklo
 }
 
 /** A capture is judged whole. On a live machine lines before the process's start are of an earlier one. */
-function defaultSince(context: SensorContext, unit: Reading<UnitFacts>, workload: Reading<WorkloadFacts>): number | null {
+function defaultSince(
+  context: SensorContext,
+  unit: Reading<UnitFacts>,
+  workload: Reading<WorkloadFacts>,
+): number | null {
   if (context.scope.subject !== "live") return null;
   const starts = (valueIn(workload)?.processes ?? []).flatMap(({ startedAt }) => startedAt ?? []);
   if (starts.length > 0) return Math.min(...starts) - BEFORE_START_MS;

@@ -11,7 +11,7 @@ import {
   writeTree,
 } from "../../test/device-tree.ts";
 import type { PciFacts } from "../facts/device.ts";
-import { valueOf as readValue } from "../facts/reading.ts";
+import { valueIn as readValue } from "../facts/reading.ts";
 import { classifyPciFunction } from "../protocol/pci-identity.ts";
 import { PCI_DEVICES, readPci } from "./pci.ts";
 

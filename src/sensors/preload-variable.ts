@@ -24,7 +24,10 @@ export async function readPreloadVariable(
   if (readable.length === 0 && valueIn(unit) === undefined) {
     return notRead("absent", "neither a process of the workload nor its unit tells its LD_PRELOAD");
   }
-  const sources: (readonly [number | null, string | undefined])[] = readable.map((one) => [one.pid, valueIn(one.env)?.["LD_PRELOAD"]]);
+  const sources: (readonly [number | null, string | undefined])[] = readable.map((one) => [
+    one.pid,
+    valueIn(one.env)?.["LD_PRELOAD"],
+  ]);
   if (readable.length === 0) sources.push([null, fromUnit]);
   const entries: PreloadEntry[] = [];
   for (const [pid, text] of sources) {

@@ -84,7 +84,7 @@ const LOOK: Readonly<Record<Hop, (facts: Facts, findings: readonly Finding[]) =>
     const mapped = gpuProcessesOf(facts).find((process) => barMappedBy(facts, process) !== undefined);
     if (mapped !== undefined) return { state: "ok", why: `${describe(mapped)} has BAR0 mapped` };
     const { logs } = judgedLogs(facts);
-    if (facts.workload.state === "read" && !judgedByLog(facts)) {
+    if (!judgedByLog(facts)) {
       return gpuProcessesOf(facts).length === 0 && idleDoubt(facts) === null
         ? { state: "idle", why: "no process asks anything of it" }
         : { state: "unknown", why: "no process is seen to have the device mapped" };

@@ -91,22 +91,18 @@ function discoveredProof(facts: Facts, findings: readonly Finding[]): RungProof 
   return { rung: "discovered", answeredAt: null, basis: shimSeen ? "processes" : "log", short };
 }
 
-const CONFIGURING = [
-  "pci-device",
-  "lockdown",
-  "bar-access",
-  "service-identity",
-  "preload-file",
-  "live-environment",
-  "shim-files",
-] as const;
+const CONFIGURING = ["pci-device", "bar-access", "service-identity", "shim-files"] as const;
+/** What has to be sound as well; where a capture, or a kernel without securityfs, has no word of it, that is said. */
+const BESIDE = ["lockdown", "preload-file", "live-environment"] as const;
 
 function configuredProof(facts: Facts, findings: readonly Finding[]): RungProof | null {
   const life = valueIn(currentLife(facts));
   const spoke =
     judgedByLog(facts) &&
     life?.processes.some(({ connected, answered }) => connected !== null || answered !== null) === true;
-  const sound = CONFIGURING.every((name) => ["pass", "info", "warn"].includes(outcomeOf(findings, name)));
+  const isSound = (name: string) => ["pass", "info", "warn"].includes(outcomeOf(findings, name));
+  const open = openQuestions(facts, findings);
+  const sound = CONFIGURING.every(isSound) && BESIDE.every((name) => isSound(name) || open.includes(name));
   if (!sound && !spoke) return null;
   return {
     rung: "configured",
@@ -117,6 +113,14 @@ function configuredProof(facts: Facts, findings: readonly Finding[]): RungProof 
         ? "no process of the workload has the shim loaded now: nothing is asked of the GPU"
         : "whether the process that computes found the GPU through the shim is not known",
   };
+}
+
+/** Checks beside the configuration's own that found nothing to look at where that is no fault of the looking. */
+export function openQuestions(facts: Facts, findings: readonly Finding[]): string[] {
+  return BESIDE.filter((name) => {
+    const missing = facts.scope.subject === "tree" || (name === "lockdown" && facts.lockdown.state === "absent");
+    return missing && outcomeOf(findings, name) === "unknown";
+  });
 }
 
 /** The lowest rung says that something does not hold: that takes a failure. Not knowing is no verdict at all. */

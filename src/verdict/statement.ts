@@ -4,7 +4,7 @@ import { gpuProcessesOf, idleDoubt } from "../checks/view.ts";
 import type { Facts } from "../facts/facts.ts";
 import { valueIn } from "../facts/reading.ts";
 import type { Rung } from "../protocol/vocabulary.ts";
-import type { RungProof } from "./rungs.ts";
+import { openQuestions, type RungProof } from "./rungs.ts";
 
 /** The words that stand below `executing`, always the same, so that people can search for them. */
 export const NOT_PROVEN = "GPU execution not proven";
@@ -31,9 +31,7 @@ export function statementOf({ facts, findings, rung, proof, primary }: Said): st
     case "configured":
       if (proof.basis === "log")
         return "By the log, the shim could open the device; no look at the VM itself stands behind it.";
-      return gpuProcessesOf(facts).length === 0 && idleDoubt(facts) === null
-        ? "Device, access, shim and unit are sound. Nothing uses the GPU now."
-        : sentence(`device, access, shim and unit are sound; ${proof.short}`);
+      return `${configuredBasis(facts, proof)}${notKnown(openQuestions(facts, findings))}`;
     case "discovered":
       return sentence(`the workload found the GPU, which is answered from constants; ${proof.short}`);
     default:
@@ -46,6 +44,16 @@ function whyNothing(facts: Facts): string {
   const gaps = valueIn(facts.log)?.sources.flatMap((source) => source.gaps) ?? [];
   const unread = [facts.log, facts.pci, facts.workload].find(({ state }) => state !== "read" && state !== "skipped");
   return gaps[0] ?? unread?.detail ?? "the sources say why";
+}
+
+function configuredBasis(facts: Facts, proof: RungProof): string {
+  return gpuProcessesOf(facts).length === 0 && idleDoubt(facts) === null
+    ? "Device, access, shim and unit are sound. Nothing uses the GPU now."
+    : sentence(`device, access, shim and unit are sound; ${proof.short}`);
+}
+
+function notKnown(checks: readonly string[]): string {
+  return checks.length === 0 ? "" : ` Not known: what ${checks.join(", ")} would tell.`;
 }
 
 function connectedBasis(facts: Facts, proof: RungProof): string {

@@ -27,7 +27,7 @@ export type { HopState };
 export function judge(facts: Facts, findings: readonly Finding[]): Verdict {
   const primary = primaryFailure(findings);
   const proof = provenRung(facts, findings);
-  const rung = proof === null ? null : lowest(proof.rung, capOf(findings));
+  const rung = proof === null ? null : lowest(proof.rung, capOf(findings, primary));
   const cause = primary?.cause ?? null;
   const firstBrokenHop = cause === null ? null : causeOf(cause).hop;
   const hops = hopsOf(facts, findings, firstBrokenHop, cause);
@@ -50,13 +50,18 @@ export function primaryFailure(findings: readonly Finding[]): Finding | undefine
   return failures.find(({ cause }) => cause !== null && causeOf(cause).symptom !== true) ?? failures[0];
 }
 
-/** Failures hold the rung down; warnings do so only where their cause says that something is not there at all. */
-function capOf(findings: readonly Finding[]): Rung {
+/**
+ * Failures hold the rung down; warnings do so only where their cause says that something is not there at all. A
+ * symptom of the primary failure adds nothing: a crash after an error of the host says nothing of the configuration.
+ */
+function capOf(findings: readonly Finding[], primary: Finding | undefined): Rung {
+  const explained = primary?.cause != null && causeOf(primary.cause).symptom !== true;
   return findings
     .filter(({ outcome }) => outcome === "fail" || outcome === "warn")
     .flatMap(({ cause, outcome, overcome }) => {
       if (cause === null || overcome === true) return [];
-      const { cap, severity } = causeOf(cause);
+      const { cap, severity, symptom } = causeOf(cause);
+      if (explained && symptom === true) return [];
       // A cause that is a failure by nature and was softened here has been overcome since.
       return outcome === severity ? [cap] : [];
     })

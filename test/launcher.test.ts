@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { run } from "./bench/process.ts";
+
+const BIN = join(import.meta.dirname, "..", "bin");
+/** Makes this Node say that it is an older one: what the launcher goes by. */
+const PRETEND_18 = `--import=data:text/javascript,Object.defineProperty(process.versions,"node",{value:"18.19.0"})`;
+
+describe("the launcher", () => {
+  it("under an old Node hands over to the Node that npm installed", async () => {
+    const result = await run(process.execPath, [PRETEND_18, join(BIN, "vgpu-agent.js"), "--version"]);
+    assert.equal(result.stderr, "");
+    assert.match(result.stdout, /^\d+\.\d+\.\d+\n$/);
+    assert.equal(result.exitCode, 0);
+  });
+
+  it("under an old Node, with no newer one at hand, says so in one line and exits with 2", async () => {
+    const alone = await mkdtemp(join(tmpdir(), "vgpu-launcher-"));
+    try {
+      await cp(BIN, join(alone, "bin"), { recursive: true });
+      const result = await run(process.execPath, [PRETEND_18, join(alone, "bin", "vgpu-agent.js"), "doctor"]);
+      assert.equal(result.exitCode, 2);
+      assert.equal(result.stdout, "");
+      assert.match(result.stderr, /^vgpu-agent needs Node 24 or newer; .*\n$/);
+    } finally {
+      await rm(alone, { recursive: true, force: true });
+    }
+  });
+
+  it("passes the program's exit code on", async () => {
+    const result = await run(process.execPath, [PRETEND_18, join(BIN, "vgpu-agent.js"), "no-such-command"]);
+    assert.equal(result.exitCode, 2);
+  });
+});
+
+describe("the doctor's output", () => {
+  const program = join(BIN, "vgpu-agent.js");
+
+  it("survives a pipe whose reader leaves early", async () => {
+    const result = await run("sh", ["-c", `"$0" "$1" doctor --json | head -c 20`, process.execPath, program]);
+    assert.equal(result.stdout.length, 20);
+    assert.equal(result.stderr, "");
+  });
+
+  it("is whole on a pipe, with no colour and no progress line", async () => {
+    const result = await run(process.execPath, [program, "doctor", "--verbose"]);
+    assert.match(result.stdout, /checks: .* exit \d/s);
+    assert.equal(result.stdout.includes("\u001b"), false);
+    assert.equal(result.stderr, "");
+  });
+
+  it("is the same judgement in every format", async () => {
+    const texts = await Promise.all(
+      ["tty", "short", "markdown", "json", "junit"].map((format) =>
+        run(process.execPath, [program, "doctor", "--format", format]),
+      ),
+    );
+    assert.equal(new Set(texts.map(({ exitCode }) => exitCode)).size, 1);
+    for (const { stdout } of texts) assert.ok(stdout.length > 200);
+  });
+});
