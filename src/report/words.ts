@@ -149,13 +149,25 @@ export function closingLine(report: Report, id: string): string {
 
 /** Sources that nobody tried to read and sources that could not be read, each with its reason. */
 export function unreadSources(report: Report): { readonly skipped: string[]; readonly failed: string[] } {
-  const skipped: string[] = [];
-  const failed: string[] = [];
-  for (const { name, state, detail } of report.sources) {
-    if (state === "skipped") skipped.push(detail === "" ? name : `${name} (${detail})`);
-    else if (state !== "read") failed.push(detail === "" ? `${name} (${state})` : `${name} (${state}: ${detail})`);
-  }
-  return { skipped, failed };
+  const of = (wanted: (state: string) => boolean, reason: (state: string, detail: string) => string) => {
+    const names = new Map<string, string[]>();
+    for (const { name, state, detail } of report.sources) {
+      if (!wanted(state)) continue;
+      const why = reason(state, detail);
+      names.set(why, [...(names.get(why) ?? []), name]);
+    }
+    return [...names].map(([why, those]) => (why === "" ? those.join(", ") : `${those.join(", ")} (${why})`));
+  };
+  return {
+    skipped: of(
+      (state) => state === "skipped",
+      (_, detail) => detail,
+    ),
+    failed: of(
+      (state) => state !== "skipped" && state !== "read",
+      (state, detail) => (detail === "" ? state : `${state}: ${detail}`),
+    ),
+  };
 }
 
 /** What stands before the next steps: what they are for. */
