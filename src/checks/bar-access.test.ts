@@ -49,8 +49,13 @@ const CASES: readonly Case[] = [
   ],
   [
     "the protection is lifted for /sys",
-    stopped({ sandbox: { ProtectKernelTunables: "yes", ReadWritePaths: "/sys/bus/pci/devices/" } }),
+    stopped({ sandbox: { ProtectKernelTunables: "yes", ReadWritePaths: "-/sys /var/lib/ollama" } }),
     "pass",
+  ],
+  [
+    "the protection is lifted for the links to the devices only",
+    stopped({ sandbox: { ProtectKernelTunables: "yes", ReadWritePaths: "/sys/bus/pci/devices/" } }),
+    "fail VG-B03",
   ],
   ["a user that is not known here", stopped({ userCredentials: null }), "unknown"],
   ["neither process nor unit", idle({ workload: notRead("denied", "x"), unit: notRead("absent", "x") }), "unknown"],

@@ -44,7 +44,9 @@ function judgeSubjects(facts: Facts, device: PciFunction, bar0: ResourceNode): J
   const who = `user ${unit.user ?? "root"} of ${unit.name}`;
   const tunables = unit.sandbox["ProtectKernelTunables"];
   const writable = unit.sandbox["ReadWritePaths"] ?? "";
-  if (tunables !== undefined && isYes(tunables) && !writable.includes("/sys")) {
+  // /sys/bus/pci/devices alone does not help: its entries are links into /sys/devices, which stays read-only.
+  const lifted = writable.split(/\s+/).some((entry) => /^[-+]*\/sys(?:\/devices)?\/?$/.test(entry));
+  if (tunables !== undefined && isYes(tunables) && !lifted) {
     const values = { who, path: path(device, 0), why: " (ProtectKernelTunables=yes)" };
     return [problem("VG-B03", values, [evidence("unit", unit.name, `ProtectKernelTunables=${tunables}`)])];
   }

@@ -26,7 +26,7 @@ function judgeOutcome(bars: BarFacts): Judgement {
     case "read":
       return judgeRead(bars);
     case "refused":
-      return unknown(`the registers of ${bdf} were not touched: ${bars.reason}`);
+      return judgeRefusal(bars);
     case "failed":
       if (bars.errno === "EPERM" && bars.step === "mmap") {
         return problem("VG-B02", { what: `mapping BAR0 of ${bdf} gives EPERM` }, [shown(bdf, `${bars.step}: EPERM`)]);
@@ -48,6 +48,25 @@ function judgeOutcome(bars: BarFacts): Judgement {
       ]);
     case "crashed":
       return unknown(`the process that read the registers of ${bdf} was ended by ${bars.signal}`);
+  }
+}
+
+/** Some of what the probe refuses for is a finding of its own; the identity of the device is judged by pci-device. */
+function judgeRefusal({ bdf, code, reason }: BarFacts & { outcome: "refused" }): Judgement {
+  const where = [shown(bdf, reason)];
+  switch (code) {
+    case "unknown-protocol":
+      return problem(
+        "VG-P15",
+        { bdf, what: `another protocol version than 0x${PROTOCOL_VERSION.toString(16)}` },
+        where,
+      );
+    case "memory-decode-off":
+    case "device-gone":
+    case "all-ones":
+      return problem("VG-P14", { bdf, what: reason }, where);
+    default:
+      return unknown(`the registers of ${bdf} were not touched: ${reason}`, where);
   }
 }
 

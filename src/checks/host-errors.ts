@@ -8,8 +8,12 @@ import { answerOf, coverageEvidence, coverageGap, currentLife, isAfter, logCover
 
 const CALL_INIT = 0x0001;
 const FUNC_GET_PARAM_INFO = 0x00bc;
-/** CUresult values with which cuFuncGetParamInfo answers on healthy runs of older drivers. */
+/**
+ * CUresult values with which cuFuncGetParamInfo answers on healthy runs of older drivers. 1 is also what a poisoned
+ * mediator says: it is harmless only in a process without any other error.
+ */
 const HARMLESS_FOR_PARAM_INFO = [801, 1];
+const AMBIGUOUS_RESULT = 1;
 
 /** CUresult → cause. What is not listed is VG-X17. */
 const CAUSE_OF_STATUS: Readonly<Record<number, CauseId>> = {
@@ -62,16 +66,18 @@ function errorsOf(log: ShimProcessLog): ErrorSeen[] {
   return [...log.hostErrors, ...ofInit].sort((a, b) => a.first.ordinal - b.first.ordinal);
 }
 
-function isHarmless({ callId, code }: ErrorSeen): boolean {
-  return callId === FUNC_GET_PARAM_INFO && HARMLESS_FOR_PARAM_INFO.includes(code);
+/** Whether an error of a process is known to be harmless, which takes all that the process met. */
+function isHarmless({ callId, code }: ErrorSeen, all: readonly ErrorSeen[]): boolean {
+  if (callId !== FUNC_GET_PARAM_INFO || !HARMLESS_FOR_PARAM_INFO.includes(code)) return false;
+  return code !== AMBIGUOUS_RESULT || all.every((other) => other.callId === FUNC_GET_PARAM_INFO);
 }
 
 function judgeProcess(log: ShimProcessLog, logs: readonly ShimProcessLog[]): Judgement[] {
   const all = errorsOf(log);
   const found = all
-    .filter(isHarmless)
+    .filter((error) => isHarmless(error, all))
     .map((error) => problem("VG-C06", { count: String(error.count) }, seenEvidence(error)));
-  const errors = all.filter((error) => !isHarmless(error));
+  const errors = all.filter((error) => !isHarmless(error, all));
   const unsupported = errors.filter(({ code }) => code === NOT_SUPPORTED);
   found.push(...unsupported.map((error) => problem("VG-X14", valuesOf(error, ""), seenEvidence(error))));
   const chain = errors.filter(({ code }) => code !== NOT_SUPPORTED);
@@ -96,6 +102,7 @@ function valuesOf(error: ErrorSeen, later: string) {
 
 /** A later process had answers and no error: whatever broke the earlier one is over. */
 function worksAfter(log: ShimProcessLog, end: LogSample): boolean {
-  const failed = errorsOf(log).some((error) => !isHarmless(error) && error.code !== NOT_SUPPORTED);
+  const all = errorsOf(log);
+  const failed = all.some((error) => !isHarmless(error, all) && error.code !== NOT_SUPPORTED);
   return !failed && log.answered !== null && isAfter(log.answered.last, end);
 }

@@ -44,12 +44,7 @@ function judgeTarget(facts: Facts, server: ProcessFacts): Judgement {
   const shown = [processEvidence(server, "fd/2", describeTarget(target))];
   switch (target.to) {
     case "null":
-      return problem(
-        "VG-Z02",
-        { what: `stderr of ${describe(server)} goes to /dev/null: no line is kept` },
-        shown,
-        "fail",
-      );
+      return problem("VG-Z02", { what: `stderr of ${describe(server)} goes to /dev/null: no line is kept` }, shown);
     case "journal":
       return pass("stderr goes to the journal", [...shown, ...coverageEvidence(facts)]);
     case "file":
@@ -69,16 +64,13 @@ function judgeFile(
   shown: Judgement["evidence"],
 ): Judgement {
   const where = `stderr of ${describe(server)} goes to ${target.path}`;
-  if (target.deleted)
-    return problem("VG-Z02", { what: `${where}, which was deleted: its lines are lost` }, shown, "fail");
+  if (target.deleted) return problem("VG-Z02", { what: `${where}, which was deleted: its lines are lost` }, shown);
   if (target.readable === false) return unknown(`${where}, which may not be read: run as root`, shown);
   const read = (valueIn(facts.log)?.sources ?? []).find((source) => source.kind === "file");
   if (read === undefined) return unknown(`${where}, which was not read`, shown);
   const lines = `${read.entries} lines read, ${read.gaps.length === 0 ? "none missing" : read.gaps.join("; ")}`;
-  return info(`${where}, not to the journal; that file was read instead: ${lines}`, [
-    ...shown,
-    ...coverageEvidence(facts),
-  ]);
+  const what = `${where}, not to the journal; that file was read instead: ${lines}`;
+  return problem("VG-Z02", { what }, [...shown, ...coverageEvidence(facts)], "info");
 }
 
 function describeTarget(target: SinkTarget): string {

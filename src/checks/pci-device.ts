@@ -48,6 +48,8 @@ export const pciDevice: Check = {
 
 function judgeDecode(device: PciFunction): Judgement {
   const config = device.config;
+  const { confirmed, reason } = classifyPciFunction(device);
+  if (!confirmed) return info(`${device.bdf}: ${reason}`, [shown(device)]);
   if (config.state !== "read") {
     // Present is all that this proves: an unplugged device and one that decodes nothing look the same from here.
     return info(`${device.bdf} is the vGPU; whether it decodes memory is not known: ${config.detail}`, [shown(device)]);

@@ -20,6 +20,11 @@ export const preloadFile: Check = {
     if (shims.length > 0) found.push(problem("VG-L01", { lines: numbers(shims) }, shown(shims)));
     const garbage = lines.filter((line) => line.kind === "not-an-existing-library");
     if (garbage.length > 0) found.push(problem("VG-L02", { lines: numbers(garbage) }, shown(garbage)));
+    const unreadable = lines.filter((line) => line.kind === "unreadable-library");
+    if (unreadable.length > 0) {
+      const what = `line ${numbers(unreadable)} names a library that may not be read: what it is cannot be told`;
+      found.push(unknown(what, shown(unreadable)));
+    }
     if (found.length === 0) {
       const shownAs = [evidence(FILE, FILE, `${lines.length} lines`)];
       // Other libraries in it are loaded into every process too: worth a word, and no fault of the vGPU's.

@@ -69,6 +69,8 @@ function stopped(facts: Facts, unit: UnitFacts): Judgement {
       shown(unit),
     ]);
   }
+  const startsOver = unit.activeState === "activating" && unit.result !== null && unit.result !== "success";
+  if (startsOver) return failed(unit);
   if (unit.activeState === "activating" || unit.activeState === "deactivating") {
     return problem("VG-W10", { what: `${unit.name} is ${unit.activeState}${restarts(unit)}` }, [shown(unit)]);
   }

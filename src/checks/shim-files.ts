@@ -28,7 +28,7 @@ export const shimFiles: Check = {
 };
 
 function isDamaged({ kind, resolved }: ShimFile): boolean {
-  return kind.state === "invalid" || resolved === null;
+  return kind.state === "invalid" || (resolved === null && kind.state === "absent");
 }
 
 function damage(file: ShimFile): Judgement {

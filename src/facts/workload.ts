@@ -135,7 +135,7 @@ export interface WorkloadFacts {
 export interface PreloadLine {
   /** 1-based. */
   readonly line: number;
-  readonly kind: "shim" | "cuda-name" | "existing-library" | "not-an-existing-library";
+  readonly kind: "shim" | "cuda-name" | "existing-library" | "unreadable-library" | "not-an-existing-library";
 }
 
 export interface PreloadFacts {

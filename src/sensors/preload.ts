@@ -61,7 +61,7 @@ async function kindOf(context: SensorContext, name: string): Promise<PreloadLine
   // It is there, and its symbols cannot be read: the name is all that is left.
   if (denied && name.includes("vgpu")) return "shim";
   if (denied && CUDA_NAME.test(name)) return "cuda-name";
-  return "not-an-existing-library";
+  return denied ? "unreadable-library" : "not-an-existing-library";
 }
 
 function candidates(name: string): string[] {

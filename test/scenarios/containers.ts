@@ -59,7 +59,7 @@ export const CONTAINER_SCENARIOS: readonly ContainerScenario[] = [
   {
     name: "stderr to a file",
     story: "The reference's own drop-in: the journal has only stdout and systemd's lines.",
-    truth: HEALTHY_CONNECTED,
+    truth: { ...HEALTHY_CONNECTED, alsoNamed: ["VG-Z02"] },
     devices: [DEVICE],
     unit: [ANSWERS, AUTOLOAD, `StandardError=append:${STDERR_FILE}`],
     until: `grep -q 'llama runner started' ${STDERR_FILE}`,
@@ -67,7 +67,7 @@ export const CONTAINER_SCENARIOS: readonly ContainerScenario[] = [
   {
     name: "stderr to /dev/null",
     story: "No line is kept; the runner works and nothing shows it.",
-    truth: { rung: "discovered", hop: "workload", cause: "VG-Z02", exitCode: 3 },
+    truth: { rung: "discovered", hop: null, cause: null, exitCode: 4, alsoNamed: ["VG-Z02"] },
     devices: [DEVICE],
     unit: [ANSWERS, AUTOLOAD, "StandardError=null"],
     until: "cat /proc/[0-9]*/maps | grep -q resource0",
@@ -87,6 +87,14 @@ export const CONTAINER_SCENARIOS: readonly ContainerScenario[] = [
     devices: [DEVICE],
     unit: [ANSWERS, AUTOLOAD, "ProtectKernelTunables=yes"],
     until: LOAD_FAILED,
+  },
+  {
+    name: "ProtectKernelTunables with a hole for /sys/bus/pci/devices",
+    story: "The entries there are links: the device's own directory stays read-only.",
+    truth: { rung: "unconfigured", hop: "transport", cause: "VG-B03", exitCode: 3 },
+    devices: [DEVICE],
+    unit: [ANSWERS, AUTOLOAD, "ProtectKernelTunables=yes", "ReadWritePaths=/sys/bus/pci/devices/"],
+    until: `${LOAD_FAILED} && journalctl -u ollama | grep -q 'Cannot open BAR0.*Read-only file system'`,
   },
   {
     name: "resource0 closed to the service's user",

@@ -276,7 +276,7 @@ export const TREE_SCENARIOS: readonly TreeScenario[] = [
   {
     name: "stderr to a file",
     story: "StandardError=append: the journal has only the manager's lines.",
-    truth: HEALTHY_CONNECTED,
+    truth: { ...HEALTHY_CONNECTED, alsoNamed: ["VG-Z02"] },
     tree: {
       unit: ["StandardError=append:/var/log/ollama-stderr.log"],
       processes: LOADED.map((process) => ({
@@ -294,7 +294,7 @@ export const TREE_SCENARIOS: readonly TreeScenario[] = [
   {
     name: "stderr to /dev/null",
     story: "No line is kept: nothing that rests on lines may pass.",
-    truth: { rung: "configured", hop: "workload", cause: "VG-Z02", exitCode: 3 },
+    truth: { rung: "configured", hop: null, cause: null, exitCode: 4, alsoNamed: ["VG-Z02"] },
     tree: { processes: [{ ...SERVER, stderr: "/dev/null" }] },
     journal: STARTED.slice(0, 1),
   },

@@ -34,10 +34,10 @@ export const TRANSPORT_CAUSES: readonly Cause[] = [
   },
   {
     id: "VG-C01",
-    cap: "connected",
+    cap: "correct",
     title: "A call is in flight and does not come back",
     hop: "mediator",
-    severity: "warn",
+    severity: "info",
     fixedBy: "host operator",
     message: "{who} holds the transport lock: {what}.",
     remedy: {

@@ -7,7 +7,8 @@ export const DEFAULT_DIRECTORIES = ["/var/log/journal", "/run/log/journal"] as c
 /** Files of one journal that are read; libsystemd has the same limit (JOURNAL_FILES_MAX). */
 const FILES_LIMIT = 7168;
 const JOURNAL_NAME = /\.journal~?$/;
-const MACHINE_DIRECTORY = /^[0-9a-f]{32}$/;
+/** A machine id, or whatever a capture calls it; a name with a dot is of a journal namespace, which is another journal. */
+const JOURNAL_DIRECTORY = /^[^.]+$/;
 
 /** The journal files that were found, and what could not be looked at, in words. */
 export interface FoundFiles {
@@ -18,7 +19,7 @@ export interface FoundFiles {
 /** What an operator can do about a journal that may not be read. */
 export const READ_RIGHTS = "root or a member of the group systemd-journal may read it";
 
-/** The journal files of a directory and of its machine-id subdirectories, as `journalctl -D` takes them. */
+/** The journal files of a directory and of its subdirectories by machine, as `journalctl -D` takes them. */
 export async function filesOfDirectory(fs: RootFs, directory: string): Promise<FoundFiles> {
   const gaps: string[] = [];
   const paths: string[] = [];
@@ -26,7 +27,7 @@ export async function filesOfDirectory(fs: RootFs, directory: string): Promise<F
   for (const name of names) {
     const path = `${directory}/${name}`;
     if (JOURNAL_NAME.test(name)) paths.push(path);
-    if (!MACHINE_DIRECTORY.test(name)) continue;
+    if (!JOURNAL_DIRECTORY.test(name) || !(await isDirectory(fs, path))) continue;
     for (const inner of await list(fs, path, gaps)) {
       if (JOURNAL_NAME.test(inner)) paths.push(`${path}/${inner}`);
     }
@@ -53,6 +54,13 @@ export async function filesOfDefaultJournal(fs: RootFs): Promise<FoundFiles> {
     gaps.push(...found.gaps);
   }
   return { paths, gaps };
+}
+
+async function isDirectory(fs: RootFs, path: string): Promise<boolean> {
+  return await fs.stat(path).then(
+    (meta) => meta.isDirectory,
+    () => false,
+  );
 }
 
 async function list(fs: RootFs, directory: string, gaps: string[]): Promise<readonly string[]> {
