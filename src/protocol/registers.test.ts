@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
+import { CAPTURES, skipWithoutCaptures } from "../../test/fixtures/captures.ts";
 import {
   BAR0_SIZE,
   capabilityNames,
@@ -12,7 +14,7 @@ import {
   statusName,
 } from "./registers.ts";
 
-const REAL_SNAPSHOT = new URL("../../../shared/samples/h100/guest-vm11/bar0-boot.jsonl", import.meta.url);
+const REAL_SNAPSHOT = join(CAPTURES, "h100/guest-vm11/bar0-boot.jsonl");
 
 test("the table covers BAR0 once and without a gap", () => {
   let next = 0;
@@ -43,8 +45,7 @@ test("values have names", () => {
   assert.deepEqual(capabilityNames(0x81), ["BASIC", "0x80"]);
 });
 
-const skip = existsSync(REAL_SNAPSHOT) ? false : "no samples of a real VM here";
-test("the names are those of a snapshot of a real device", { skip }, () => {
+test("the names are those of a snapshot of a real device", { skip: skipWithoutCaptures }, () => {
   const [line = ""] = readFileSync(REAL_SNAPSHOT, "utf8").split("\n");
   const snapshot: Record<string, unknown> = JSON.parse(line);
   for (const name of [...IDENTITY_REGISTERS, ...PROGRESS_REGISTERS, "STATUS", "TIMESTAMP_LO"] as const) {

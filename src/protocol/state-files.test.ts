@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
+import { CAPTURES, skipWithoutCaptures } from "../../test/fixtures/captures.ts";
 import { STATE_FILE_WINDOW, STATE_FILES, stateFileNamed } from "./state-files.ts";
 
 function parse(name: string, content: string | Buffer): Record<string, string | number> | null {
@@ -177,8 +178,8 @@ test("any bytes are read without an exception, quickly", () => {
   }
 });
 
-const captures = join(import.meta.dirname, "../../../shared/samples/h100/guest-vm11");
-test("state files of real runs fit their grammar", { skip: existsSync(captures) ? false : "no captures here" }, () => {
+const captures = join(CAPTURES, "h100/guest-vm11");
+test("state files of real runs fit their grammar", { skip: skipWithoutCaptures }, () => {
   const seen = new Set<string>();
   for (const scenario of readdirSync(captures)) {
     const directory = join(captures, scenario, "tmp");

@@ -1,15 +1,16 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { CAPTURES, skipWithoutCaptures } from "../../test/fixtures/captures.ts";
 import type { ServerLog, ShimProcessLog } from "../facts/log.ts";
 import { GUEST_GRAMMARS, matchLine } from "../protocol/guest-lines.ts";
 import { LogActivity } from "./log-activity.ts";
 import type { LogEntry, LogReadSummary } from "./log-reader.ts";
 
 /** What really happened in captures of real runs is known from their own records; see their README. */
-const captures = join(import.meta.dirname, "../../../shared/samples");
-const skip = existsSync(captures) ? false : "the captures of real runs are not on this machine";
+const captures = CAPTURES;
+const skip = skipWithoutCaptures;
 
 /** Journal export format, as far as these captures use it: text fields, and binary ones with a 64-bit length. */
 function* exported(data: Buffer): Generator<ReadonlyMap<string, Buffer>> {

@@ -1,17 +1,15 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { CAPTURES, skipWithoutCaptures } from "../fixtures/captures.ts";
 import { buildStandIns } from "./build.ts";
-import { CHECKOUT } from "./cache.ts";
 import { type Container, startContainer } from "./container.ts";
 import { runOrThrow } from "./process.ts";
 import { ensureContainer } from "./setup.ts";
 
 const skip = (await ensureContainer()) ?? false;
-const SAMPLES = join(CHECKOUT, "../shared/samples");
-const noSamples = existsSync(SAMPLES) ? false : "no captures of the real shim beside this checkout";
+const SAMPLES = CAPTURES;
 const RUNNER = "timeout 2 /usr/local/bin/ollama runner --model x --port 1";
 
 let box: Container | undefined;
@@ -66,7 +64,9 @@ const NOT_CAPTURED = new Set([
 ]);
 
 for (const [name, env] of SITUATIONS) {
-  test(`the stand-in's lines have the real shim's formats: ${name}`, { skip: skip || noSamples }, async () => {
+  test(`the stand-in's lines have the real shim's formats: ${name}`, {
+    skip: skip || skipWithoutCaptures,
+  }, async () => {
     await box?.exec("mkdir -p /var/empty-devices");
     const known = await realShapes();
     const { lines } = await runShim(env);

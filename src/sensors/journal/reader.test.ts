@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { CAPTURES, skipWithoutCaptures } from "../../../test/fixtures/captures.ts";
 import {
   type EntrySpec,
   type FileShape,
@@ -253,9 +254,9 @@ describe("reading journal files", { skip: withoutJournalRemote() }, () => {
     assert.deepEqual(fromExport.summary.gaps, []);
   });
 
-  const captures = join(import.meta.dirname, "../../../../shared/samples/vm");
+  const captures = join(CAPTURES, "vm");
   it("reads captures of real VMs in export format and as journals alike", {
-    skip: existsSync(captures) ? false : "no captures beside the repository",
+    skip: skipWithoutCaptures,
   }, async () => {
     for (const name of readdirSync(captures)) {
       const source = join(captures, name, "journal.export");
