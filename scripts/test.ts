@@ -3,6 +3,7 @@ import { globSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
+import { ensureContainer, ensurePackages, ensureVm } from "../test/bench/setup.ts";
 import { NO_CAPTURES } from "../test/fixtures/captures.ts";
 
 /**
@@ -33,6 +34,17 @@ async function step(title: string, command: string, args: readonly string[]): Pr
   console.log(`✔ ${title} (${((performance.now() - begun) / 1000).toFixed(1)} s)`);
 }
 
+/**
+ * Installs what the tests need beyond npm, once and before any of them: tests that run side by side would fight over
+ * the package manager. What cannot be installed is said; the tests that need it are skipped for the same reason.
+ */
+async function setUp(): Promise<void> {
+  const begun = performance.now();
+  const missing = [await ensurePackages(["systemd-journal-remote"]), await ensureContainer(), await ensureVm()];
+  for (const reason of new Set(missing.filter((one) => one !== null))) console.log(`tests will be skipped: ${reason}`);
+  console.log(`✔ test set-up (${((performance.now() - begun) / 1000).toFixed(1)} s)`);
+}
+
 async function tests(files: readonly string[]): Promise<boolean> {
   const skipped: string[] = [];
   let failed = 0;
@@ -57,6 +69,7 @@ const named = process.argv.slice(2);
 if (named.length === 0) {
   await step("types", join(BIN, "tsc"), ["--noEmit"]);
   await step("lint and format", join(BIN, "biome"), ["ci", "."]);
+  await setUp();
   await step("native-probe", "make", ["-s", "-C", "native-probe", "test"]);
 }
 const files = named.length > 0 ? named : globSync(["src/**/*.test.ts", "test/**/*.test.ts"], { cwd: ROOT }).sort();

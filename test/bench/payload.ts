@@ -43,7 +43,8 @@ export async function stageFiles(root: string, files: GuestFiles): Promise<void>
       else await cp(file.from, target);
       if (file.sparse !== undefined) await truncate(target, file.sparse);
       await chmod(target, file.mode ?? 0o644);
-      await chown(target, file.uid ?? 0, file.gid ?? file.uid ?? 0);
+      // Only root may give a file away; the trees that other users make are judged by their modes alone.
+      if (process.getuid?.() === 0) await chown(target, file.uid ?? 0, file.gid ?? file.uid ?? 0);
     }
   }
 }
