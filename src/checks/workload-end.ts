@@ -54,7 +54,14 @@ function mainProcess(facts: Facts, life: ServerLog): Judgement[] {
 function runners(life: ServerLog): Judgement[] {
   const crash = life.runnerCrash;
   if (crash === null) return [];
-  const recovered = life.requestsOk !== null && isAfter(life.requestsOk.last, crash.last);
-  const what = `a runner ended by itself (${crash.count} lines)${recovered ? "; a later request was answered" : ""}`;
+  const over = [life.requestsOk, ...life.processes.map(({ answered }) => answered)];
+  const recovered = over.some((seen) => seen !== null && isAfter(seen.last, crash.last));
+  const since = recovered ? "; later work was answered" : "";
+  // A runner's pid is not in these lines: the shim is known to have been in it by what it wrote before.
+  if (life.runnerFault !== null && life.processes.length > 0) {
+    const what = `a runner was ended by a signal (${life.runnerFault.count} lines)${since}`;
+    return [problem("VG-L06", { what }, seenEvidence(life.runnerFault), recovered ? "warn" : "fail")];
+  }
+  const what = `a runner ended by itself (${crash.count} lines)${since}`;
   return [problem("VG-R01", { what }, seenEvidence(crash), recovered ? "warn" : "fail")];
 }

@@ -105,6 +105,8 @@ export interface ServerLog {
   /** "0 B" of VRAM in "entering low vram mode" or "vram-based default context". */
   readonly zeroVram: Seen | null;
   readonly runnerCrash: Seen | null;
+  /** Those of the lines above that name a crash in the runner's own code: a signal, and no reason that it gave itself. */
+  readonly runnerFault: Seen | null;
   readonly linkerError: Seen | null;
   readonly preloadIgnored: Seen | null;
   readonly requestsOk: Seen | null;

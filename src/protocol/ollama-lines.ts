@@ -33,6 +33,26 @@ const NO_MEMORY = /^0(?:\.0)? ?B$/;
 const crash = (text: string): OllamaEvent | null =>
   /context canceled/.test(text) ? null : { kind: "runner-crash", text: text.slice(0, ERROR_TEXT) };
 
+/** How a runner ended, by the text of its crash: see `endOf`. */
+export type RunnerEnd = "fault" | "abort" | "own-word" | "other";
+
+const OWN_WORD = /GGML_ASSERT|CUDA error|mmq\.cuh:\d|^panic: /;
+/** Go's words for signals of the processor (os.ProcessState), and its runtime's when one arrives in C code. */
+const FAULT =
+  /signal: (?:segmentation fault|bus error|illegal instruction|floating point exception|bad system call)|\bSIG(?:SEGV|BUS|ILL|FPE): /i;
+const ABORT = /signal: aborted|\bSIGABRT: /i;
+
+/**
+ * What the text of a `runner-crash` says of the end (docs/wire.md, "Ollama lines: crashes"): a signal of the processor
+ * (`fault`) and an `abort` come from the process's own code, where the shim runs; `own-word` is a reason that the
+ * runner gave itself. An exit status and a SIGKILL say nothing of it (`other`).
+ */
+export function endOf(text: string): RunnerEnd {
+  if (OWN_WORD.test(text)) return "own-word";
+  if (FAULT.test(text)) return "fault";
+  return ABORT.test(text) ? "abort" : "other";
+}
+
 /** Bytes of a latin1-decoded text read as UTF-8: durations have a micro sign. */
 const asUtf8 = (text: string): string => Buffer.from(text, "latin1").toString("utf8");
 

@@ -1,6 +1,7 @@
 import type { DiscoverySeen, ServerLog } from "../facts/log.ts";
 import type { EventMatch } from "../protocol/grammar.ts";
 import type { GuestEvent, GuestEventKind } from "../protocol/guest-events.ts";
+import { endOf, type RunnerEnd } from "../protocol/ollama-lines.ts";
 import { BoundedMap, type SeenLine, Tally } from "./log-evidence.ts";
 import { ProcessLog } from "./log-process.ts";
 
@@ -50,6 +51,9 @@ export class ServerLife {
   readonly #requestsOk = new Tally();
   readonly #requestsFailed = new Tally();
   readonly #offloaded = new Tally();
+  readonly #runnerFault = new Tally();
+  /** A runner said itself why it gives up: the abort that follows is its own doing. */
+  #gaveReason = false;
   readonly #mainExited = new Tally();
   readonly #unitFailed = new Tally();
   readonly #processes = new BoundedMap<number | null, ProcessLog>(PROCESSES);
@@ -116,6 +120,9 @@ export class ServerLife {
       case "no-compatible-gpu":
         this.#noteDevice({ library: "cpu", compute: null, name: null, pciId: null, total: null }, line, match);
         break;
+      case "runner-crash":
+        this.#noteCrash(endOf(event.text), line, match);
+        break;
       case "offloaded":
         this.#offload = { layers: event.layers, of: event.of };
         this.#offloaded.note(line, match);
@@ -143,6 +150,11 @@ export class ServerLife {
       default:
         break;
     }
+  }
+
+  #noteCrash(end: RunnerEnd, line: SeenLine, match: EventMatch): void {
+    if (end === "own-word") this.#gaveReason = true;
+    if (end === "fault" || (end === "abort" && !this.#gaveReason)) this.#runnerFault.note(line, match);
   }
 
   #noteDevice(found: Omit<DiscoverySeen, "sample">, line: SeenLine, match: EventMatch): void {
@@ -179,6 +191,7 @@ export class ServerLife {
       refreshFailed: seen("refresh-failed"),
       zeroVram: seen("zero-vram"),
       runnerCrash: seen("runner-crash"),
+      runnerFault: this.#runnerFault.seen(),
       linkerError: seen("linker-error"),
       preloadIgnored: seen("preload-ignored"),
       requestsOk: this.#requestsOk.seen(),

@@ -64,6 +64,7 @@ function mergeLives(a: ServerLog, b: ServerLog): ServerLog {
     refreshFailed: a.refreshFailed ?? b.refreshFailed,
     zeroVram: a.zeroVram ?? b.zeroVram,
     runnerCrash: a.runnerCrash ?? b.runnerCrash,
+    runnerFault: a.runnerFault ?? b.runnerFault,
     linkerError: a.linkerError ?? b.linkerError,
     preloadIgnored: a.preloadIgnored ?? b.preloadIgnored,
     requestsOk: a.requestsOk ?? b.requestsOk,

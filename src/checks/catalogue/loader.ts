@@ -66,7 +66,7 @@ export const LOADER_CAUSES: readonly Cause[] = [
     fixedBy: "guest operator",
     symptom: true,
     message:
-      "{what}. No transport or host error came before it: the crash is in the process itself, where the shim runs.",
+      "{what}. Where no error of the transport or of the host is told beside it, the crash is in the process itself, where the shim runs.",
     remedy: {
       text: "Compare the shim's build with the one that worked (build id, date), and remove LD_PRELOAD if it is set: constructors of preloaded shims have crashed processes before main(). Keep the core dump's metadata for the shim's maintainer.",
       commands: ["coredumpctl info --no-pager", "journalctl -k -n 50 --no-pager"],
