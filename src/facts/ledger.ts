@@ -16,7 +16,10 @@ export interface CallCount {
   readonly bytesToHost: number;
   /** Bytes asked back from the host; null where it is not seen. */
   readonly bytesBack: number | null;
-  /** By return value: CUresult, 0 is success, 999 the transport's own failure. Null where returns are not seen. */
+  /**
+   * By return value: CUresult, 0 is success, 999 the transport's own failure. A log tells of failures alone. Null where
+   * returns are not seen.
+   */
   readonly results: Readonly<Record<string, number>> | null;
   /** Calls by latency: key n counts those of [2^n, 2^(n+1)) ns. Null where it is not seen. */
   readonly latency: Readonly<Record<string, number>> | null;
