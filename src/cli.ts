@@ -1,5 +1,6 @@
 import yargs from "yargs";
 import { UnknownCheck } from "./checks/engine.ts";
+import { calls } from "./commands/calls.ts";
 import { assertChecksExist, DOCTOR_DEFAULTS, doctor, listChecks } from "./commands/doctor.ts";
 import { printAll } from "./commands/output.ts";
 import { InvalidTime, parseWindow } from "./commands/time-option.ts";
@@ -10,6 +11,17 @@ import { TOOL_VERSION } from "./version.ts";
 const USAGE = 2;
 
 class UsageError extends Error {}
+
+/** What every command that judges or counts takes: which subject, and which part of its log. */
+const SUBJECT = {
+  unit: { type: "string", default: DOCTOR_DEFAULTS.unit, describe: "systemd unit of the workload" },
+  pid: { type: "number", describe: "this process instead of the unit's" },
+  since: { type: "string", describe: "read the log from here: 10m, 2h, or a time" },
+  until: { type: "string", describe: "read the log up to here" },
+  root: { type: "string", describe: "a captured file-system root instead of this machine" },
+  journal: { type: "string", describe: "journal file, directory of journal files, or journal export" },
+  log: { type: "string", describe: "file with the workload's stderr, when it is not in the journal" },
+} as const;
 
 async function main(args: readonly string[]): Promise<number> {
   let code = 0;
@@ -23,16 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
       "judge this VM now, and say what to do next",
       (command) =>
         command
-          .option("unit", { type: "string", default: DOCTOR_DEFAULTS.unit, describe: "systemd unit of the workload" })
-          .option("pid", { type: "number", describe: "judge this process instead of the unit's" })
-          .option("since", { type: "string", describe: "read the log from here: 10m, 2h, or a time" })
-          .option("until", { type: "string", describe: "read the log up to here" })
-          .option("root", { type: "string", describe: "judge a captured file-system root instead of this machine" })
-          .option("journal", {
-            type: "string",
-            describe: "journal file, directory of journal files, or journal export",
-          })
-          .option("log", { type: "string", describe: "file with the workload's stderr, when it is not in the journal" })
+          .options(SUBJECT)
           .option("json", { type: "boolean", describe: "print one JSON document (schema/report-1.json)" })
           .option("format", { choices: FORMATS, describe: "how to print the report" })
           .option("short", { type: "boolean", describe: "under 40 lines, ready to paste" })
@@ -56,15 +59,12 @@ async function main(args: readonly string[]): Promise<number> {
         }
         const selection = { only: words(argv.only), skip: words(argv.skip) };
         assertChecksExist(selection);
-        if (argv.pid !== undefined && !(Number.isInteger(argv.pid) && argv.pid > 0)) {
-          throw new UsageError("--pid takes the number of a process");
-        }
         const tty = process.stdout.isTTY === true;
         const format: Format = argv.json === true ? "json" : argv.short === true ? "short" : (argv.format ?? "tty");
         const result = await doctor({
           root: argv.root ?? null,
           unit: unitName(argv.unit),
-          pid: argv.pid ?? null,
+          pid: processId(argv.pid),
           window: parseWindow(argv.since, argv.until, Date.now()),
           journal: argv.journal ?? null,
           log: argv.log ?? null,
@@ -72,7 +72,7 @@ async function main(args: readonly string[]): Promise<number> {
           format,
           render: {
             colour: argv.color ?? (tty && process.env["NO_COLOR"] === undefined && process.env["TERM"] !== "dumb"),
-            width: Math.min(process.stdout.columns ?? 80, 120),
+            width: Math.min(terminalWidth(80), 120),
             verbose: argv.verbose,
             ascii: !isUtf8(),
             pretty: tty,
@@ -83,7 +83,40 @@ async function main(args: readonly string[]): Promise<number> {
         code = result.exitCode;
       },
     )
-    .demandCommand(1, "Say what to do: vgpu-agent doctor. See vgpu-agent --help.")
+    .command(
+      "calls",
+      "count the transport calls: by call id, bytes, errors",
+      (command) =>
+        command
+          .options(SUBJECT)
+          .option("json", {
+            type: "boolean",
+            default: false,
+            describe: "print one JSON document (schema/calls-1.json)",
+          })
+          .example("$0 calls", "count what the current server's log has")
+          .example("$0 calls --since 1h --json", "the last hour, for a program")
+          .example("$0 calls --journal /mnt/capture/journal", "a capture")
+          .epilogue(
+            "A log has per-call lines only while VGPU_DEBUG is set. Exit code: 0 all counted, 4 in part, 1 nothing to count, 2 usage.",
+          ),
+      async (argv) => {
+        const result = await calls({
+          root: argv.root ?? null,
+          unit: unitName(argv.unit),
+          pid: processId(argv.pid),
+          window: parseWindow(argv.since, argv.until, Date.now()),
+          journal: argv.journal ?? null,
+          log: argv.log ?? null,
+          json: argv.json,
+          width: terminalWidth(160),
+          ascii: !isUtf8(),
+        });
+        await printAll(result.text);
+        code = result.exitCode;
+      },
+    )
+    .demandCommand(1, "Say what to do: vgpu-agent doctor, or calls. See vgpu-agent --help.")
     .strict()
     .version(TOOL_VERSION)
     .help()
@@ -94,6 +127,17 @@ async function main(args: readonly string[]): Promise<number> {
     });
   await parser.parseAsync();
   return code;
+}
+
+/** Columns of the terminal; a pipe or file has none. */
+function terminalWidth(otherwise: number): number {
+  return process.stdout.columns ?? otherwise;
+}
+
+function processId(pid: number | undefined): number | null {
+  if (pid === undefined) return null;
+  if (!(Number.isInteger(pid) && pid > 0)) throw new UsageError("--pid takes the number of a process");
+  return pid;
 }
 
 function words(values: readonly string[]): string[] {

@@ -31,44 +31,60 @@ const BEFORE_START_MS = 60_000;
 /** How far back a default journal is read when no process of the workload runs. */
 const LOOK_BACK_MS = 24 * 3600 * 1000;
 
-/** The logs named with --journal and --log; `skipped` when none was. Their paths are this machine's, not the root's. */
-export async function readGivenLogs(given: GivenLogs, signal: AbortSignal): Promise<Reading<LogChoice>> {
+/** What to read, in this order, and what of it. */
+export interface LogSources {
+  readonly readers: readonly LogReader[];
+  readonly options: LogReadOptions;
+  /** Real paths of plain files among them. */
+  readonly files: readonly string[];
+}
+
+/** The logs named with --journal and --log; null when none was. Their paths are this machine's, not the root's. */
+export async function givenSources(given: GivenLogs, signal: AbortSignal): Promise<LogSources | null> {
   const paths = [given.journal, given.log].filter((path) => path !== null);
-  if (paths.length === 0) return notRead("skipped", "no log was named");
+  if (paths.length === 0) return null;
+  const { unit, since, until } = given;
   const fs = new RootFs("/");
-  const readers = await Promise.all(paths.map((path) => openLog(path, fs)));
-  const facts = await readAll(readers, {
-    unit: given.unit,
-    since: given.since,
-    until: given.until,
-    afterCursor: null,
-    signal,
-  });
-  const files = await Promise.all(paths.map((path) => realpath(path).catch(() => path)));
-  return wasRead({ facts, files });
+  return {
+    readers: await Promise.all(paths.map((path) => openLog(path, fs))),
+    options: { unit, since, until, afterCursor: null, signal },
+    files: await Promise.all(paths.map((path) => realpath(path).catch(() => path))),
+  };
+}
+
+/** What the logs named with --journal and --log say; `skipped` when none was named. */
+export async function readGivenLogs(given: GivenLogs, signal: AbortSignal): Promise<Reading<LogChoice>> {
+  const sources = await givenSources(given, signal);
+  if (sources === null) return notRead("skipped", "no log was named");
+  return wasRead({ facts: await readAll(sources.readers, sources.options), files: sources.files });
 }
 
 /**
  * The log of the workload where it really goes: the file that its stderr leads to, and the journal, which keeps its
  * stdout and the manager's lines. Without a process, where the unit says that its stderr goes.
  */
+export async function defaultSources(
+  context: SensorContext,
+  unit: Reading<UnitFacts>,
+  workload: Reading<WorkloadFacts>,
+): Promise<LogSources> {
+  const readers: LogReader[] = [defaultJournal(context.fs)];
+  const file = await sinkFile(context, unit, workload);
+  if (file !== null) readers.push(new LogFileReader(file, context.fs));
+  const { scope, signal } = context;
+  const since = scope.since ?? defaultSince(context, unit, workload);
+  const options = { unit: ownUnit(scope.unit, workload), since, until: scope.until, afterCursor: null, signal };
+  return { readers, options, files: file === null ? [] : [file] };
+}
+
+/** What the workload's log says, where it really goes. */
 export async function readDefaultLogs(
   context: SensorContext,
   unit: Reading<UnitFacts>,
   workload: Reading<WorkloadFacts>,
 ): Promise<Reading<LogChoice>> {
-  const readers: LogReader[] = [defaultJournal(context.fs)];
-  const file = await sinkFile(context, unit, workload);
-  if (file !== null) readers.push(new LogFileReader(file, context.fs));
-  const { scope } = context;
-  const facts = await readAll(readers, {
-    unit: ownUnit(scope.unit, workload),
-    since: scope.since ?? defaultSince(context, unit, workload),
-    until: scope.until,
-    afterCursor: null,
-    signal: context.signal,
-  });
-  return wasRead({ facts, files: file === null ? [] : [file] });
+  const { readers, options, files } = await defaultSources(context, unit, workload);
+  return wasRead({ facts: await readAll(readers, options), files });
 }
 
 /** With --pid the process's own unit is the one whose lines count. */
