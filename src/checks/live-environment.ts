@@ -5,7 +5,7 @@ import { isSwitchedOn, KNOWN_VARIABLES } from "../protocol/environment.ts";
 import { isShim } from "../protocol/libraries.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
-import { evidence, info, type Judgement, pass, seenEvidence, unknown } from "./finding.ts";
+import { type CauseId, evidence, info, type Judgement, pass, seenEvidence, unknown } from "./finding.ts";
 import { currentLife, describe, gpuProcessesOf, processEvidence, processesOf, serverOf } from "./view.ts";
 
 /** Switches whose only effect is lines and files, and switches that force the slow data path. */
@@ -30,6 +30,7 @@ export const liveEnvironment: Check = {
     if (subjects.length > 0 && facts.preloadVariable.state !== "read") {
       found.push(unknown(`what LD_PRELOAD names could not be looked at: ${facts.preloadVariable.detail}`));
     }
+    found.push(...judgeSwitches("VG-F03", TRACING, subjects), ...judgeSwitches("VG-D05", SLOW_PATH, subjects));
     for (const process of subjects) found.push(...judgeProcess(facts, process));
     if (subjects.length === 0) found.push(withoutProcess(facts));
     return found;
@@ -89,25 +90,37 @@ function unclearEntry(facts: Facts, entry: PreloadEntry): Judgement {
   return unknown(message, shownEntry(facts, entry));
 }
 
+/** One word for all processes that have the same switches on: a runner inherits its server's. */
+function judgeSwitches(cause: CauseId, names: readonly string[], subjects: readonly ProcessFacts[]): Judgement[] {
+  const together = new Map<string, ProcessFacts[]>();
+  for (const process of subjects) {
+    const on = switchedOn(names, valueIn(process.env) ?? {}).join(", ");
+    if (on !== "") together.set(on, [...(together.get(on) ?? []), process]);
+  }
+  return [...together].map(([variables, processes]) => {
+    const shown = processes.map((process) => processEvidence(process, "environ", `${variables} set`));
+    return problem(cause, { variables, who: processes.map(describe).join(" and ") }, shown);
+  });
+}
+
+function switchedOn(names: readonly string[], env: Readonly<Record<string, string>>): string[] {
+  return names.filter((name) => isSwitchedOn(name, env) === true);
+}
+
 function judgeProcess(facts: Facts, process: ProcessFacts): Judgement[] {
   const who = describe(process);
   if (process.env.state !== "read")
     return [unknown(`the environment of ${who} could not be read: ${process.env.detail}`)];
   const env = process.env.value;
-  const on = (names: readonly string[]) => names.filter((name) => isSwitchedOn(name, env) === true);
   const shown = (names: readonly string[]) =>
     names.map((name) => processEvidence(process, "environ", `${name}=${env[name] ?? ""}`));
   const found: Judgement[] = [];
-  const tracing = on(TRACING);
-  if (tracing.length > 0) found.push(problem("VG-F03", { variables: tracing.join(", "), who }, shown(tracing)));
-  const slow = on(SLOW_PATH);
-  if (slow.length > 0) found.push(problem("VG-D05", { variables: slow.join(", "), who }, shown(slow)));
   const visible = env["CUDA_VISIBLE_DEVICES"];
   if (visible !== undefined && HIDING.has(visible.trim())) {
     found.push(problem("VG-O19", { who, value: visible === "" ? "empty" : visible }, shown(["CUDA_VISIBLE_DEVICES"])));
   }
   found.push(...judgeAgainstUnit(facts, process, env), ...judgeAgainstWorking(process, env));
-  if (found.length === 0) {
+  if (found.length === 0 && switchedOn([...TRACING, ...SLOW_PATH], env).length === 0) {
     const count = Object.keys(env).length;
     found.push(
       pass(`${who}: no tracing, no forced slow path, no hidden GPU`, [

@@ -1,4 +1,4 @@
-import { CATALOGUE, causeOf } from "../checks/catalogue.ts";
+import { CATALOGUE } from "../checks/catalogue.ts";
 import type { Finding } from "../checks/finding.ts";
 import { HOPS, type Hop } from "../protocol/vocabulary.ts";
 import type { Report } from "./report.ts";
@@ -116,9 +116,9 @@ function answer(question: Question, findings: readonly Finding[]): Pick<Entry, "
   return { answer: "unknown", detail: `by hand: ${question.byHand}` };
 }
 
-/** A failure; or a warning that says that something is not there at all (the workload does not run). */
-function refuses({ outcome, cause }: Finding): boolean {
-  return outcome === "fail" || (outcome === "warn" && cause !== null && causeOf(cause).cap !== "correct");
+/** A failure, or a warning with a cause; what calls have outlived is history. */
+function refuses({ outcome, cause, overcome }: Finding): boolean {
+  return overcome !== true && (outcome === "fail" || (outcome === "warn" && cause !== null));
 }
 
 /** How evenly the causes of the hops still open fall on both sides of a hop: the smaller side's share. */
