@@ -14,6 +14,7 @@ const modes = (bar0: number, bar1 = bar0): PciFunction =>
       { index: 1, size: 16 << 20, mode: bar1, uid: 0, gid: 993 },
     ],
   });
+const lost = (what: "modes" | "owners", mode: number): PciFunction => ({ ...modes(mode), permissionsLost: what });
 const pci = (device: PciFunction) => wasRead({ scanned: 6, unreadable: [], candidates: [device], nvidiaModule: false });
 const processes = (...all: ProcessFacts[]) => wasRead({ foundBy: "unit" as const, processes: all, incomplete: [] });
 const server = (changes: Partial<ProcessFacts>, device = vgpu()) =>
@@ -40,6 +41,17 @@ const CASES: readonly Case[] = [
   ["mounts that could not be read", server({ mounts: notRead("denied", "x") }), "unknown"],
   ["mounts that say nothing of /sys", server({ mounts: mounts(null) }), "unknown"],
   ["credentials that could not be read", server({ credentials: notRead("denied", "x") }), "unknown"],
+  ["a capture that lost the modes, closed", server({}, lost("modes", 0o644)), "unknown"],
+  ["a capture that lost the modes, open", server({}, lost("modes", 0o666)), "unknown"],
+  ["a capture that lost the owners, closed", server({}, lost("owners", 0o660)), "unknown"],
+  ["a capture that lost the owners, open to all", server({}, lost("owners", 0o666)), "info VG-B05"],
+  [
+    "modes do not matter to CAP_DAC_OVERRIDE, lost or not",
+    server({ credentials: wasRead({ uid: 0, gid: 0, groups: [], capEff: "2" }) }, lost("modes", 0o644)),
+    "pass",
+  ],
+  ["lost modes, and mounts that say enough", server({ mounts: mounts(true) }, lost("modes", 0o644)), "fail VG-B03"],
+  ["without a process, a capture that lost the modes", stopped({}, lost("modes", 0o644)), "unknown"],
   ["without a process, the unit's user may", stopped({}), "pass"],
   ["without a process, the unit's user may not", stopped({}, modes(0o600)), "fail VG-B01"],
   [

@@ -2,7 +2,7 @@ import type { PciFunction, ResourceNode } from "../facts/device.ts";
 import type { Facts } from "../facts/facts.ts";
 import { valueIn } from "../facts/reading.ts";
 import type { Credentials, ProcessFacts } from "../facts/workload.ts";
-import { mayAccess } from "../sensors/credentials.ts";
+import { CAP_DAC_OVERRIDE, hasCapability, mayAccess } from "../sensors/credentials.ts";
 import { problem } from "./catalogue.ts";
 import type { Check } from "./check.ts";
 import { type Evidence, evidence, type Judgement, pass, unknown } from "./finding.ts";
@@ -26,7 +26,7 @@ export const barAccess: Check = {
     const bar0 = device.resources.find(({ index }) => index === 0);
     if (bar0 === undefined) return [unknown(`${device.bdf} has no resource0 that could be looked at`)];
     const found = [...judgeSubjects(facts, device, bar0)];
-    if ((bar0.mode & 0o006) !== 0) {
+    if ((bar0.mode & 0o006) !== 0 && device.permissionsLost !== "modes") {
       const values = { path: path(device, 0), mode: octal(bar0.mode) };
       found.push(problem("VG-B05", values, [shown(device, bar0)]));
     }
@@ -78,6 +78,10 @@ function judgeProcess(facts: Facts, process: ProcessFacts, device: PciFunction, 
 function judgeModes(who: string, credentials: Credentials, device: PciFunction, bar0: ResourceNode): Judgement {
   const uid = `uid ${credentials.uid}, groups ${[credentials.gid, ...credentials.groups].join(" ")}`;
   const shownAs = [shown(device, bar0), evidence("credentials", who, uid)];
+  if (!saysAnything(device, bar0, credentials)) {
+    const lost = `the capture did not keep the ${device.permissionsLost} of the files in ${device.sysfsPath}`;
+    return unknown(`whether ${who} may open ${path(device, 0)} is not known: ${lost}`, shownAs);
+  }
   if (!mayAccess(bar0, credentials, READ_WRITE)) {
     const why = ` (${octal(bar0.mode)} ${bar0.uid}:${bar0.gid}; ${uid})`;
     return problem("VG-B01", { who, path: path(device, 0), why }, shownAs);
@@ -88,6 +92,12 @@ function judgeModes(who: string, credentials: Credentials, device: PciFunction, 
     return problem("VG-B06", { what }, [shown(device, bar1)]);
   }
   return pass(`${who} may open ${path(device, 0)}`, shownAs);
+}
+
+/** Permissions that a capture lost tell nothing, but of one to whom they do not matter. */
+function saysAnything(device: PciFunction, bar0: ResourceNode, credentials: Credentials): boolean {
+  if (device.permissionsLost === null || hasCapability(credentials.capEff, CAP_DAC_OVERRIDE)) return true;
+  return device.permissionsLost === "owners" && (bar0.mode & 0o006) === 0o006;
 }
 
 function isYes(value: string): boolean {

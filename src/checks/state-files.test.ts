@@ -36,6 +36,10 @@ const error = (code: string, changes: Partial<StateFile> = {}, facts: Partial<Fa
     }),
     ...facts,
   });
+const IN_TREE: Partial<Facts> = {
+  ...NO_LOG,
+  scope: { subject: "tree", root: "/capture", unit: "ollama.service", pid: null, since: null, until: null },
+};
 const UNMAPPED: Partial<Facts> = { ...NO_LOG, workload: running(process(), notMapped()) };
 
 const CASES: readonly Case[] = [
@@ -49,6 +53,12 @@ const CASES: readonly Case[] = [
   ["a CUDA error has better word elsewhere", error("CUDA_ERROR"), "info"],
   ["a whole log has better word", error("MEDIATOR_UNAVAIL", {}, {}), "info"],
   ["an error of before the server's start", error("MEDIATOR_UNAVAIL", { mtime: SERVER_START - 60_000 }), "info"],
+  [
+    "an old error in a capture whose files have the copy's time",
+    error("MEDIATOR_UNAVAIL", { fields: { code: "MEDIATOR_UNAVAIL", at: SERVER_START - 60_000 } }, IN_TREE),
+    "info",
+  ],
+  ["an error of now in a capture", error("MEDIATOR_UNAVAIL", { mtime: SERVER_START - 60_000 }, IN_TREE), "fail VG-C07"],
   ["an error of another user", error("MEDIATOR_UNAVAIL", { uid: 0 }), "info"],
   ["a file that is not what the shim writes", error("MEDIATOR_UNAVAIL", { fields: null }), "info"],
   ["files that could not be read", healthy({ stateFiles: notRead("denied", "x") }), "unknown"],

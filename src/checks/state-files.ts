@@ -73,13 +73,15 @@ function judgeError(facts: Facts, file: StateFile): Judgement {
 /** Written since the workload's process started, by its user. */
 function isCurrent(facts: Facts, file: StateFile): boolean {
   const server = serverOf(facts);
+  const at = Number(file.fields?.["at"] ?? Number.NaN);
   if (server !== undefined) {
     const users = [server, ...gpuProcessesOf(facts)].flatMap((process) => valueIn(process.credentials)?.uid ?? []);
-    return server.startedAt !== null && file.mtime >= server.startedAt - TOLERANCE_MS && users.includes(file.uid);
+    // A copy's time can be the copy's own: the time in the file's text is the shim's.
+    const written = facts.scope.subject === "live" || Number.isNaN(at) ? file.mtime : at;
+    return server.startedAt !== null && written >= server.startedAt - TOLERANCE_MS && users.includes(file.uid);
   }
   const life = valueIn(currentLife(facts));
   if (life?.firstAt == null || life.lastAt === null) return false;
-  const at = Number(file.fields?.["at"] ?? Number.NaN);
   return at >= life.firstAt - TOLERANCE_MS && at <= life.lastAt + TOLERANCE_MS;
 }
 

@@ -142,6 +142,16 @@ export function logOf(process: ProcessFacts, life: ServerLog | undefined): ShimP
 }
 
 /**
+ * A process whose mapped libraries cannot all be told apart (a capture without the files) wrote lines of its own that
+ * only a loaded shim writes.
+ */
+export function shimSpokeIn(process: ProcessFacts, life: ServerLog | undefined): boolean {
+  if (librariesOf(process).every(({ kind }) => kind.state === "read")) return false;
+  const log = logOf(process, life);
+  return log !== undefined && (log.connected !== null || log.deviceFound !== null || log.answered !== null);
+}
+
+/**
  * The last round trip that the log proves: an answer, or a first call that came back with the driver's own result
  * (older device models deliver it without an error of the transport).
  */

@@ -12,7 +12,16 @@ const exited = (code: string, status: string) => ({
   code,
   status,
 });
-const CRASH = seen("llama runner process has terminated: signal: segmentation fault");
+const crashed = (text: string, fault: boolean): Partial<ServerLog> => {
+  // Made before the crash: an answer after it would be another process's.
+  const processes = [shimLog()];
+  const runnerCrash = seen(text);
+  return { processes, runnerCrash, runnerFault: fault ? runnerCrash : null };
+};
+const earlier = (changes: Partial<ServerLog>) =>
+  life({ invocationId: "0".repeat(32), firstAt: NOW - 86_400_000, lastAt: NOW - 80_000_000, ...changes });
+const crash = () => earlier({ mainExited: exited("dumped", "11/SEGV") });
+const SEGV = "llama runner process has terminated: signal: segmentation fault (core dumped)";
 
 const CASES: readonly Case[] = [
   ["a whole log without an end", healthy(), "pass"],
@@ -34,11 +43,39 @@ const CASES: readonly Case[] = [
   ["exit status 0", alone({ mainExited: exited("exited", "0/SUCCESS") }), "pass"],
   ["ended in good order", alone({ deactivated: seen("Deactivated successfully") }), "info"],
   ["an end, and the server runs again", withLife({ mainExited: exited("dumped", "6/ABRT") }), "info"],
-  ["a runner crashed", withLife({ runnerCrash: CRASH }), "fail VG-R01"],
+  ["a runner ended with an exit status", withLife(crashed("exit status 2", false)), "fail VG-R01"],
+  ["a runner that has the shim was ended by SIGSEGV", withLife(crashed(SEGV, true)), "fail VG-L06"],
+  ["the same, of a log alone", alone(crashed(SEGV, true)), "fail VG-L06"],
+  [
+    "a runner was ended by SIGSEGV, and no shim has spoken",
+    withLife({ ...crashed(SEGV, true), processes: [] }),
+    "fail VG-R01",
+  ],
+  [
+    "a runner was ended by SIGSEGV, and calls of the next one are answered",
+    withLife({ ...crashed(SEGV, true), processes: [shimLog(), shimLog({ pid: 1300 })] }),
+    "warn VG-L06",
+  ],
   [
     "a runner crashed, and a later request was answered",
     withLife({ runnerCrash: seen("crash"), requestsOk: seen("[GIN] 200") }),
     "warn VG-R01",
+  ],
+  ["the life before crashed, and this one works", healthy({ log: wasRead(log([crash(), life()])) }), "info"],
+  [
+    "three lives before crashed, and this one works",
+    healthy({ log: wasRead(log([crash(), crash(), crash(), life()])) }),
+    "info",
+  ],
+  [
+    "three lives before crashed, and this one has not worked yet",
+    healthy({ log: wasRead(log([crash(), crash(), crash(), life({ processes: [] })])) }),
+    "warn VG-L06",
+  ],
+  [
+    "a sound life came after three that crashed",
+    healthy({ log: wasRead(log([crash(), crash(), crash(), earlier({}), life({ processes: [] })])) }),
+    "pass",
   ],
   ["no crash in a log that is not whole", healthy({ log: wasRead(log([life()], { coverage: "partial" })) }), "unknown"],
   ["no log", healthy({ log: notRead("denied", "x") }), "unknown"],

@@ -46,6 +46,8 @@ export interface PciFunction {
   readonly sysfsPath: string;
   readonly bars: readonly BarWindow[];
   readonly resources: readonly ResourceNode[];
+  /** What of the resource files' permissions is not the machine's but was lost on the way into a capture. */
+  readonly permissionsLost: "modes" | "owners" | null;
   readonly config: Reading<PciConfig>;
 }
 

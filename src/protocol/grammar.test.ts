@@ -3,7 +3,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { pidOf } from "./grammar.ts";
 import type { GuestEvent } from "./guest-events.ts";
-import { GUEST_GRAMMARS, managerMessage, matchLine, matchManagerLine } from "./guest-lines.ts";
+import { GUEST_GRAMMARS, isBareFailure, managerMessage, matchLine, matchManagerLine } from "./guest-lines.ts";
+import { endOf } from "./ollama-lines.ts";
 
 const eventsOf = (text: string): GuestEvent[] => matchLine(text).map(({ event }) => event);
 const kindsOf = (text: string): string[] => eventsOf(text).map(({ kind }) => kind);
@@ -122,6 +123,25 @@ test("a workload cannot speak as the manager", () => {
     managerMessage("Mar 26 06:13:24 vm systemd[1]: ollama.service: Deactivated successfully."),
     "ollama.service: Deactivated successfully.",
   );
+});
+
+test("without a prefix, a failure of a unit may be the manager's word, and never a start or a good end", () => {
+  assert.equal(isBareFailure("ollama.service: Main process exited, code=dumped, status=11/SEGV"), true);
+  assert.equal(isBareFailure("ollama.service: Failed with result 'core-dump'."), true);
+  assert.equal(isBareFailure("said ollama.service: Main process exited, code=dumped, status=11/SEGV"), false);
+  assert.equal(isBareFailure("ollama.service: Deactivated successfully."), false);
+  assert.equal(isBareFailure("Started ollama.service - Ollama Service."), false);
+});
+
+test("the end of a runner is told from its text: a signal, an abort, a reason of its own, or nothing", () => {
+  assert.equal(endOf("signal: segmentation fault (core dumped)"), "fault");
+  assert.equal(endOf("signal: bus error"), "fault");
+  assert.equal(endOf("SIGSEGV: segmentation violation"), "fault");
+  assert.equal(endOf("signal: aborted (core dumped)"), "abort");
+  assert.equal(endOf("GGML_ASSERT(ptr) failed"), "own-word");
+  assert.equal(endOf("CUDA error: an illegal memory access was encountered"), "own-word");
+  assert.equal(endOf("exit status 2"), "other");
+  assert.equal(endOf("signal: killed"), "other");
 });
 
 test("hostile lines of 64 KiB cost time in proportion to their length", () => {

@@ -20,6 +20,18 @@ export const matchManagerLine = (text: string): EventMatch[] => manager.match(te
 /** Time, host and the manager's name, with nobody else's name before it: what others print cannot look like this. */
 const MANAGER_PREFIX = /^[^[\]]{0,60}\d[:.]\d[^[\]]{0,160} systemd(?:\[1\]|-journald\[\d{1,10}\]): /;
 
+/** What `journalctl -o cat` leaves of the manager's lines about the end of a unit's main process. */
+const BARE_FAILURE =
+  /^[\w@:.\\-]{1,128}\.(?:service|scope): (?:Main process exited, code=\w{1,16}, status=|Failed with result ')/;
+
+/**
+ * A line of a text file that can be the manager's word on a failure, without the prefix that would say so. It takes no
+ * more belief than the workload's own lines: whoever forges it accuses himself. A start or a good end is not believed.
+ */
+export function isBareFailure(text: string): boolean {
+  return BARE_FAILURE.test(text.slice(0, 240));
+}
+
 /** The manager's message in a line of a text file made from a journal, or null where the line is not the manager's. */
 export function managerMessage(text: string): string | null {
   const start = text.slice(0, 240);

@@ -25,6 +25,7 @@ function vgpu(bdf: string): PciFunction {
     sysfsPath: `${PCI_DEVICES}/${bdf}`,
     bars: [window(0, 4096), window(1, 16 * 1024 * 1024)],
     resources: [],
+    permissionsLost: null,
     config: wasRead({ command: 2, memoryDecode: true, allOnes: false }),
   };
 }

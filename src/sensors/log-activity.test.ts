@@ -215,6 +215,32 @@ test("what a workload prints in the manager's words is not believed", () => {
   }
 });
 
+test("a crash without a prefix is believed of this unit, and what a new process says after it is another life", () => {
+  const said = (pid: number) =>
+    fileLine(`[libvgpu-cuda] cuMemAlloc_v2() SUCCESS: ptr=0x7f0000000000, size=4096 (pid=${pid})`);
+  const end = (unit: string) => fileLine(`${unit}: Main process exited, code=dumped, status=11/SEGV`);
+  const crashed = onlyServer(fold([said(7), end("cron.service"), end("ollama.service"), said(7)], "ollama.service"));
+  assert.equal(crashed.mainExited?.status, "11/SEGV");
+  assert.equal(crashed.mainExited?.count, 1);
+  const { servers } = fold([said(7), end("ollama.service"), said(8)], "ollama.service");
+  assert.deepEqual(
+    servers.map(({ mainExited, processes }) => [mainExited?.code ?? null, processes.map(({ pid }) => pid)]),
+    [
+      ["dumped", [7]],
+      [null, [8]],
+    ],
+  );
+});
+
+test("a runner ended by a signal is told from one that gave a reason", () => {
+  const end = (reason: string) => ({ text: `msg="llama runner terminated" error="${reason}"` });
+  assert.equal(onlyServer(fold([end("signal: segmentation fault (core dumped)")])).runnerFault?.count, 1);
+  assert.equal(onlyServer(fold([end("signal: aborted (core dumped)")])).runnerFault?.count, 1);
+  assert.equal(onlyServer(fold([{ text: "GGML_ASSERT(ptr) failed" }, end("signal: aborted")])).runnerFault, null);
+  assert.equal(onlyServer(fold([end("exit status 2")])).runnerFault, null);
+  assert.equal(onlyServer(fold([end("signal: killed")])).runnerFault, null);
+});
+
 test("the devices of the last discovery round are kept, those of earlier rounds are not", () => {
   const server = onlyServer(
     fold([

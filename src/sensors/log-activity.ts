@@ -1,6 +1,6 @@
 import type { LogFacts } from "../facts/log.ts";
 import { type EventMatch, pidOf } from "../protocol/grammar.ts";
-import { managerMessage, matchLine, matchManagerLine } from "../protocol/guest-lines.ts";
+import { isBareFailure, managerMessage, matchLine, matchManagerLine } from "../protocol/guest-lines.ts";
 import type { SeenLine } from "./log-evidence.ts";
 import type { LogEntry, LogReadSummary } from "./log-reader.ts";
 import { ServerLife } from "./log-server.ts";
@@ -51,7 +51,7 @@ export class LogActivity {
       else this.#addWorkloadLine(line, matchLine(text));
       return;
     }
-    const written = managerMessage(text);
+    const written = managerMessage(text) ?? (isBareFailure(text) ? text : null);
     if (written === null) {
       this.#addWorkloadLine(line, matchLine(text));
       return;
@@ -99,7 +99,6 @@ export class LogActivity {
   #addWorkloadLine(line: SeenLine, events: readonly EventMatch[]): void {
     const life = this.#lifeOf(line, events);
     life.noteLine(line);
-    const tag = SHIM_TAG.exec(line.text);
     let counted = null;
     for (const match of events) {
       if (match.grammar.source !== "shim") {
@@ -111,10 +110,8 @@ export class LogActivity {
       counted = process;
       process.note(match.event, line, match);
     }
-    if (counted === null && tag !== null) {
-      const named = pidOf(line.text, tag.index, tag.index + PID_REACH);
-      life.process(life.attribute(line, named), line.ordinal).noteLine(line);
-    }
+    const speaker = counted === null ? speakerOf(line.text) : null;
+    if (speaker !== null) life.process(life.attribute(line, speaker.pid), line.ordinal).noteLine(line);
   }
 
   #lifeOf(line: SeenLine, events: readonly EventMatch[]): ServerLife {
@@ -138,6 +135,8 @@ export class LogActivity {
     if (events.some(({ event }) => event.kind === "server-listening")) {
       return current.listening || current.ended || (current.used && !current.started);
     }
+    // A start can be missing (a text without the manager's lines); a process that spoke before is a late line's.
+    if (current.ended && !line.entry.fromManager && namesAnother(current, line, events)) return true;
     if (!events.some(({ event }) => event.kind === "unit-started")) return false;
     const justNow =
       line.at !== null && current.firstAt !== null && Math.abs(line.at - current.firstAt) <= START_RACE_MS;
@@ -180,4 +179,16 @@ export class LogActivity {
     for (const dropped of this.#lives.splice(0, Math.max(0, this.#lives.length - SERVERS))) this.#order.delete(dropped);
     return life;
   }
+}
+
+/** The process that a shim's line names, if it names one; null for a line that is not a shim's. */
+function speakerOf(text: string): { readonly pid: number | null } | null {
+  const tag = SHIM_TAG.exec(text);
+  return tag === null ? null : { pid: pidOf(text, tag.index, tag.index + PID_REACH) };
+}
+
+/** The line is of a process that has not been heard of in this life. */
+function namesAnother(life: ServerLife, line: SeenLine, events: readonly EventMatch[]): boolean {
+  const named = [speakerOf(line.text), ...events.filter(({ grammar }) => grammar.source === "shim")];
+  return named.some((one) => one != null && one.pid !== null && !life.knows(one.pid));
 }

@@ -91,6 +91,10 @@ export class ServerLife {
     return this.#named.get(stream)?.pid ?? stream;
   }
 
+  knows(pid: number): boolean {
+    return this.#processes.get(pid) !== undefined;
+  }
+
   process(pid: number | null, ordinal: number): ProcessLog {
     this.used = true;
     return this.#processes.use(pid, () => new ProcessLog(pid, ordinal));

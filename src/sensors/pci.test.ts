@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, realpathSync } from "node:fs";
+import { chmod, chown } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
 import {
   sensorContext,
@@ -110,6 +112,27 @@ test("a capture without BAR files and with a broken resource file has no sizes, 
   assert.deepEqual(fn?.bars, []);
   assert.deepEqual(fn?.resources, []);
   assert.ok(fn && classifyPciFunction(fn).confirmed === false);
+});
+
+test("a capture that lost modes or owners is known by the file beside resource0", async (t) => {
+  const lostOf = async (change: (directory: string) => Promise<void>) => {
+    const root = await temporaryDirectory(t);
+    await writeTree(root, vgpuDirectory(LISTED));
+    const directory = join(root, LISTED);
+    await chmod(join(directory, "vendor"), 0o444);
+    await chmod(join(directory, "resource0"), 0o600);
+    await change(directory);
+    return readValue(await readPci(sensorContext(root)))?.candidates[0]?.permissionsLost;
+  };
+  const isRoot = process.getuid?.() === 0;
+  assert.equal(await lostOf(async () => {}), isRoot ? null : "owners");
+  assert.equal(await lostOf((directory) => chmod(join(directory, "resource0"), 0o444)), "modes");
+  if (!isRoot) return t.diagnostic("files can be given away by root alone");
+  const giveAway = async (directory: string, ...names: string[]) => {
+    for (const name of names) await chown(join(directory, name), 1000, 1000);
+  };
+  assert.equal(await lostOf((directory) => giveAway(directory, "vendor", "resource0")), "owners");
+  assert.equal(await lostOf((directory) => giveAway(directory, "resource0")), null);
 });
 
 test("a function whose ids cannot be read is named: it may hide the device", async (t) => {

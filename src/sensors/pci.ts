@@ -61,6 +61,7 @@ async function readFunction(fs: RootFs, bdf: string): Promise<PciFunction | null
   const device = await readHex(fs, `${directory}/device`);
   const classCode = await readHex(fs, `${directory}/class`);
   if (!isCandidate({ vendor, device, class: classCode })) return null;
+  const resources = await readResourceNodes(fs, directory);
   return {
     bdf,
     vendor,
@@ -72,7 +73,8 @@ async function readFunction(fs: RootFs, bdf: string): Promise<PciFunction | null
     driver: await readDriver(fs, `${directory}/driver`),
     sysfsPath: await readSysfsPath(fs, directory),
     bars: await readBarWindows(fs, `${directory}/resource`),
-    resources: await readResourceNodes(fs, directory),
+    resources,
+    permissionsLost: fs.live ? null : await findLostPermissions(fs, `${directory}/vendor`, resources),
     config: await readConfig(fs, `${directory}/config`, vendor),
   };
 }
@@ -137,6 +139,22 @@ async function readResourceNodes(fs: RootFs, directory: string): Promise<Resourc
     nodes.push({ index: Number(index), size: meta.size, mode: meta.mode & 0o777, uid: meta.uid, gid: meta.gid });
   }
   return nodes.sort((a, b) => a.index - b.index);
+}
+
+/**
+ * Whether a capture kept modes and owners. The kernel gives all files of a function to root, and never gives resourceN
+ * the mode of `vendor`: where that one's owner or mode is theirs, a copy made both. Nobody changes `vendor` on purpose.
+ */
+async function findLostPermissions(
+  fs: RootFs,
+  vendorPath: string,
+  resources: readonly ResourceNode[],
+): Promise<PciFunction["permissionsLost"]> {
+  const bar0 = resources.find(({ index }) => index === 0);
+  const vendor = await fs.lstat(vendorPath).catch(() => null);
+  if (bar0 === undefined || vendor === null) return null;
+  if (vendor.mode === bar0.mode) return "modes";
+  return vendor.uid !== 0 && vendor.uid === bar0.uid ? "owners" : null;
 }
 
 /** The command register, from the header of configuration space. */

@@ -11,6 +11,7 @@ import {
   judgedByLog,
   judgedLogs,
   serverOf,
+  shimSpokeIn,
 } from "../checks/view.ts";
 import type { Facts } from "../facts/facts.ts";
 import { valueIn } from "../facts/reading.ts";
@@ -74,6 +75,10 @@ const LOOK: Readonly<Record<Hop, (facts: Facts, findings: readonly Finding[]) =>
     const processes = gpuProcessesOf(facts);
     const loaded = processes.find((process) => driverShimsOf(process).length > 0);
     if (loaded !== undefined) return { state: "ok", why: `mapped in ${describe(loaded)}` };
+    const life = valueIn(currentLife(facts));
+    const spoke = processes.find((process) => shimSpokeIn(process, life));
+    if (spoke !== undefined)
+      return { state: "ok", why: `${describe(spoke)} wrote lines that only a loaded shim writes` };
     if (!judgedByLog(facts) && processes.length === 0 && idleDoubt(facts) === null)
       return { state: "idle", why: "no process has it loaded now" };
     if (judgedByLog(facts) && judgedLogs(facts).logs.length > 0)

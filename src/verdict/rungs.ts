@@ -1,3 +1,4 @@
+import { causeOf } from "../checks/catalogue.ts";
 import type { Finding } from "../checks/finding.ts";
 import {
   answerOf,
@@ -8,6 +9,7 @@ import {
   judgedByLog,
   judgedLogs,
   logOf,
+  shimSpokeIn,
 } from "../checks/view.ts";
 import type { Facts } from "../facts/facts.ts";
 import { valueIn } from "../facts/reading.ts";
@@ -75,7 +77,10 @@ export function registersShowAnswer(facts: Facts, process: ProcessFacts): boolea
 
 function discoveredProof(facts: Facts, findings: readonly Finding[]): RungProof | null {
   const logs = judgedLogs(facts).logs;
-  const loaded = gpuProcessesOf(facts).filter((process) => driverShimsOf(process).length > 0);
+  const life = valueIn(currentLife(facts));
+  const loaded = gpuProcessesOf(facts).filter(
+    (process) => driverShimsOf(process).length > 0 || shimSpokeIn(process, life),
+  );
   const shimSeen = loaded.length > 0;
   // A shim maps the device that it has found, and no other: a mapping tells of discovery where no line does.
   const found =
@@ -97,10 +102,13 @@ const BESIDE = ["lockdown", "preload-file", "live-environment"] as const;
 
 function configuredProof(facts: Facts, findings: readonly Finding[]): RungProof | null {
   const life = valueIn(currentLife(facts));
+  // On a live machine what is there now can be looked at; a capture may lack any part of it.
   const spoke =
-    judgedByLog(facts) &&
+    facts.scope.subject !== "live" &&
+    gpuProcessesOf(facts).length === 0 &&
     life?.processes.some(({ connected, answered }) => connected !== null || answered !== null) === true;
-  const isSound = (name: string) => ["pass", "info", "warn"].includes(outcomeOf(findings, name));
+  const isSound = (name: string) =>
+    ["pass", "info", "warn"].includes(outcomeOf(findings, name)) || isExplainedEnd(findings, name);
   const open = openQuestions(facts, findings);
   const sound = CONFIGURING.every(isSound) && BESIDE.every((name) => isSound(name) || open.includes(name));
   if (!sound && !spoke) return null;
@@ -113,6 +121,14 @@ function configuredProof(facts: Facts, findings: readonly Finding[]): RungProof 
         ? "no process of the workload has the shim loaded now: nothing is asked of the GPU"
         : "whether the process that computes found the GPU through the shim is not known",
   };
+}
+
+/** The service ended, for a reason that was found elsewhere: that says nothing of how it is set up. */
+function isExplainedEnd(findings: readonly Finding[], check: string): boolean {
+  const failed = findings.filter(({ outcome, cause }) => outcome === "fail" && cause !== null);
+  const isSymptom = ({ cause }: Finding) => cause !== null && causeOf(cause).symptom === true;
+  const own = failed.filter((finding) => finding.check === check);
+  return own.length > 0 && own.every(isSymptom) && failed.some((finding) => !isSymptom(finding));
 }
 
 /** Checks beside the configuration's own that found nothing to look at where that is no fault of the looking. */

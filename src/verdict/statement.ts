@@ -30,7 +30,9 @@ export function statementOf({ facts, findings, rung, proof, primary }: Said): st
       return sentence(proof.short);
     case "configured":
       if (proof.basis === "log")
-        return "By the log, the shim could open the device; no look at the VM itself stands behind it.";
+        return facts.scope.subject === "evidence"
+          ? "By the log, the shim could open the device; no look at the VM itself stands behind it."
+          : "By the log, the shim could open the device; what the capture lacks could not be looked at.";
       return `${configuredBasis(facts, proof)}${notKnown(openQuestions(facts, findings))}`;
     case "discovered":
       return sentence(`the workload found the GPU, which is answered from constants; ${proof.short}`);

@@ -1,13 +1,13 @@
-import { notReadFromError } from "../../facts/reading.ts";
 import type { LogEntry, LogReader, LogReadOptions, LogReadSummary } from "../log-reader.ts";
 import { LogTally } from "../log-summary.ts";
 import type { RootFs } from "../root-fs.ts";
 import { type EntryPosition, parseCursor } from "./cursor.ts";
 import type { FileScanner, ScanOptions } from "./file-reader.ts";
-import { type FoundFiles, READ_RIGHTS } from "./find-files.ts";
-import { type JournalFile, openJournalFile } from "./journal-file.ts";
+import type { FoundFiles } from "./find-files.ts";
+import type { JournalFile } from "./journal-file.ts";
 import { UnitMatch } from "./match.ts";
 import { mergeJournals } from "./merge.ts";
+import { endsBefore, openJournalFiles } from "./open-files.ts";
 
 /** Reads the journal files of one place as one journal, directly, without journalctl or libsystemd. */
 export class JournalReader implements LogReader {
@@ -33,7 +33,8 @@ export class JournalReader implements LogReader {
     const files = new Map<string, JournalFile>();
     let cursorSeen = false;
     try {
-      await this.#open(files, tally, options.signal);
+      const place = { path: this.#path, find: this.#find };
+      await openJournalFiles(this.#fs, place, files, tally.gaps, options.signal);
       for (const file of files.values()) {
         const passed = passedOver(file, scan);
         if (passed === null) continue;
@@ -72,45 +73,6 @@ export class JournalReader implements LogReader {
       tally.gaps.add(`${this.#path}: the journal has no entries`);
     return tally.summary("journal", this.#path);
   }
-
-  /**
-   * Opens all files before any is read, and looks for files twice: what a rotation renames meanwhile is already open
-   * or is found under its new name.
-   */
-  async #open(files: Map<string, JournalFile>, tally: LogTally, signal: AbortSignal): Promise<void> {
-    const tried = new Set<string>();
-    const vanished: string[] = [];
-    const denied: string[] = [];
-    let gaps: readonly string[] = [];
-    for (let look = 0; look < 2; look += 1) {
-      const found = await this.#find();
-      gaps = found.gaps;
-      for (const path of found.paths) {
-        if (signal.aborted) return;
-        if (tried.has(path)) continue;
-        tried.add(path);
-        try {
-          const file = await openJournalFile(this.#fs, path);
-          if ("problem" in file) tally.gaps.add(`${path}: ${file.problem}`);
-          else if (files.has(file.identity)) await file.handle.close();
-          else files.set(file.identity, file);
-        } catch (error) {
-          const reason = notReadFromError(error, path);
-          if (reason.state === "absent") vanished.push(path);
-          else if (reason.state === "denied") denied.push(path);
-          else tally.gaps.add(reason.detail);
-        }
-      }
-    }
-    for (const gap of gaps) tally.gaps.add(gap);
-    for (const path of vanished) tally.gaps.add(`${path}: vanished between being listed and being opened`);
-    if (denied.length > 0) {
-      tally.gaps.add(
-        `${this.#path}: ${denied.length} of ${tried.size} journal files may not be read (${denied[0]}); ${READ_RIGHTS}`,
-      );
-    }
-    if (tried.size === 0 && gaps.length === 0) tally.gaps.add(`${this.#path}: no journal files there`);
-  }
 }
 
 function cursorOf(text: string | null, tally: LogTally): EntryPosition | null {
@@ -120,17 +82,12 @@ function cursorOf(text: string | null, tally: LogTally): EntryPosition | null {
   return cursor;
 }
 
-/**
- * Whether a file's header says that nothing in it can be wanted: null when it has to be read. A file that starts and
- * ends before the window is passed over, as journalctl does; entries of a clock that was ahead for a while and set
- * back within one file are then not seen. Nothing is passed over for `until`: a clock that starts late is common.
- */
+/** Whether a file's header says that nothing in it can be wanted: null when it has to be read. */
 function passedOver(file: JournalFile, scan: ScanOptions): "out-of-window" | "holds-cursor" | null {
-  const { headRealtime, tailRealtime, seqnumId, headSeqnum, tailSeqnum, entries } = file.header;
-  if (entries === 0) return null;
+  const { seqnumId, headSeqnum, tailSeqnum, entries } = file.header;
   const { cursor } = scan;
-  if (cursor !== null && cursor.seqnumId === seqnumId && tailSeqnum <= cursor.seqnum) {
+  if (entries > 0 && cursor !== null && cursor.seqnumId === seqnumId && tailSeqnum <= cursor.seqnum) {
     return tailSeqnum === cursor.seqnum && headSeqnum <= cursor.seqnum ? "holds-cursor" : "out-of-window";
   }
-  return tailRealtime > 0 && Math.max(headRealtime, tailRealtime) < scan.since ? "out-of-window" : null;
+  return endsBefore(file, scan.since) ? "out-of-window" : null;
 }

@@ -97,7 +97,11 @@ static void pump_runner(void) {
   g_runner = 0;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
   char reason[64];
-  if (WIFSIGNALED(status)) snprintf(reason, sizeof reason, "signal: %s", strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status)) {
+    /* Go's words are those of the C library in lower case. */
+    snprintf(reason, sizeof reason, "signal: %s%s", strsignal(WTERMSIG(status)), WCOREDUMP(status) ? " (core dumped)" : "");
+    reason[sizeof "signal: " - 1] |= 0x20;
+  }
   else snprintf(reason, sizeof reason, "exit status %d", WEXITSTATUS(status));
   slog("ERROR", "server.go:318", "msg=\"llama runner terminated\" error=\"%s\"", reason);
   slog("ERROR", "sched.go:575", "msg=\"error loading llama server\" error=\"llama runner process has terminated: %s\"", reason);
