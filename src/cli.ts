@@ -1,6 +1,7 @@
 import yargs from "yargs";
 import { UnknownCheck } from "./checks/engine.ts";
 import { calls } from "./commands/calls.ts";
+import { CannotCountLive, callsLive } from "./commands/calls-live.ts";
 import { assertChecksExist, DOCTOR_DEFAULTS, doctor, listChecks } from "./commands/doctor.ts";
 import { printAll } from "./commands/output.ts";
 import { InvalidTime, parseWindow } from "./commands/time-option.ts";
@@ -9,6 +10,8 @@ import { TOOL_VERSION } from "./version.ts";
 
 /** Exit code of a command line that cannot be meant (design: 2 usage). */
 const USAGE = 2;
+/** Nothing could be judged or counted. */
+const NOTHING = 1;
 
 class UsageError extends Error {}
 
@@ -94,13 +97,31 @@ async function main(args: readonly string[]): Promise<number> {
             default: false,
             describe: "print one JSON document (schema/calls-1.json)",
           })
+          .option("cost", {
+            type: "boolean",
+            default: false,
+            describe: "measure what VGPU_DEBUG writes into the log, too",
+          })
+          .option("live", {
+            type: "number",
+            describe: "count for so many seconds as calls happen, without a log (root)",
+          })
+          .option("follow", { type: "boolean", describe: "count as calls happen until Ctrl-C (root)" })
+          .conflicts("live", ["follow", "journal", "log", "root", "since", "until"])
+          .conflicts("follow", ["journal", "log", "root", "since", "until"])
+          .example("$0 calls --live 10", "count for ten seconds, exactly, with debug logging off")
+          .example("$0 calls --follow", "the same, redrawn until Ctrl-C")
           .example("$0 calls", "count what the current server's log has")
           .example("$0 calls --since 1h --json", "the last hour, for a program")
           .example("$0 calls --journal /mnt/capture/journal", "a capture")
           .epilogue(
-            "A log has per-call lines only while VGPU_DEBUG is set. Exit code: 0 all counted, 4 in part, 1 nothing to count, 2 usage.",
+            "--live and --follow put probes into the shim's code while they count. A log has per-call lines only while VGPU_DEBUG is set. Exit code: 0 all counted, 4 in part, 1 nothing to count, 2 usage.",
           ),
       async (argv) => {
+        if (argv.live !== undefined || argv.follow === true) {
+          code = await countLive(argv.live ?? null, unitName(argv.unit), processId(argv.pid), argv.json);
+          return;
+        }
         const result = await calls({
           root: argv.root ?? null,
           unit: unitName(argv.unit),
@@ -108,6 +129,7 @@ async function main(args: readonly string[]): Promise<number> {
           window: parseWindow(argv.since, argv.until, Date.now()),
           journal: argv.journal ?? null,
           log: argv.log ?? null,
+          cost: argv.cost,
           json: argv.json,
           width: terminalWidth(160),
           ascii: !isUtf8(),
@@ -127,6 +149,31 @@ async function main(args: readonly string[]): Promise<number> {
     });
   await parser.parseAsync();
   return code;
+}
+
+/** `calls --live` and `--follow`: Ctrl-C ends the counting and shows what was counted. */
+async function countLive(seconds: number | null, unit: string, pid: number | null, json: boolean): Promise<number> {
+  if (seconds !== null && !(seconds > 0 && seconds <= 86_400))
+    throw new UsageError("--live takes seconds, up to a day");
+  const end = new AbortController();
+  const stop = () => end.abort();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(name, stop);
+  const screen = process.stdout.isTTY === true && !json;
+  // On a terminal each state replaces the one before; a program gets one line for each; a plain pipe only the last.
+  const onTick = (text: string) => process.stdout.write(screen ? `\u001b[H\u001b[J${text}` : text);
+  const following = seconds === null && (screen || json);
+  const result = await callsLive({
+    unit,
+    pid,
+    seconds,
+    json,
+    width: terminalWidth(160),
+    ascii: !isUtf8(),
+    onTick: following ? onTick : null,
+    signal: end.signal,
+  });
+  await printAll(following && screen ? `\u001b[H\u001b[J${result.text}` : result.text);
+  return result.exitCode;
 }
 
 /** Columns of the terminal; a pipe or file has none. */
@@ -162,6 +209,7 @@ function isUtf8(): boolean {
 function explain(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const usage = error instanceof UsageError || error instanceof InvalidTime || error instanceof UnknownCheck;
+  if (error instanceof CannotCountLive) return `vgpu-agent: ${text}\n`;
   if (usage || (error instanceof Error && error.name === "YError")) return `vgpu-agent: ${text}\n`;
   return `vgpu-agent: a bug in vgpu-agent, please report it: ${error instanceof Error ? error.stack : text}\n`;
 }
@@ -170,7 +218,7 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   process.stderr.write(explain(error));
-  process.exitCode = USAGE;
+  process.exitCode = error instanceof CannotCountLive ? NOTHING : USAGE;
 }
 // A stuck read of a dead file system must not keep a finished run alive.
 process.exit();

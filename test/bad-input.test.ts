@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { type Report, reportSchema } from "../src/report/report.ts";
 import { run } from "./bench/process.ts";
+import { NOT_ROOT, vgpuAgentAsNobody } from "./support/as-nobody.ts";
 
 const PROGRAM = join(import.meta.dirname, "..", "bin", "vgpu-agent.js");
 const NO_VERDICT = 1;
@@ -134,25 +135,13 @@ describe("bad input", () => {
     assert.deepEqual(passed(report), []);
   });
 
-  it("a directory of journals that may not be read", {
-    skip: process.getuid?.() === 0 ? false : "needs root to read as another user",
-  }, async () => {
+  it("a directory of journals that may not be read", { skip: NOT_ROOT }, async () => {
     const path = join(dir, "closed");
     await mkdir(path);
     await writeFile(join(path, "system.journal"), "LPKSHHRH");
     await chmod(path, 0o000);
     await chmod(dir, 0o755);
-    const result = await run("setpriv", [
-      "--reuid=65534",
-      "--regid=65534",
-      "--clear-groups",
-      process.execPath,
-      PROGRAM,
-      "doctor",
-      "--json",
-      "--journal",
-      path,
-    ]);
+    const result = await vgpuAgentAsNobody(["doctor", "--json", "--journal", path]);
     const report = reportSchema.parse(JSON.parse(result.stdout));
     assert.equal(result.exitCode, NO_VERDICT);
     assert.ok(detailOf(report, /not permitted|EACCES|denied/i), JSON.stringify(report.sources));

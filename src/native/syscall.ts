@@ -17,6 +17,13 @@ const NUMBERS = { ioctl: 16, prlimit64: 302, perf_event_open: 298, bpf: 321, fso
 
 export type SystemCall = keyof typeof NUMBERS;
 
+const MAX_TRIES = 20;
+
+/** A signal came meanwhile: bpf(2) says so with EAGAIN when it ends the check of a program. */
+function isInterruption(call: SystemCall, code: string): boolean {
+  return code === "EINTR" || (call === "bpf" && code === "EAGAIN");
+}
+
 /** Makes a system call with up to five arguments; throws SystemCallError when it fails. */
 export type Kernel = (call: SystemCall, ...args: readonly (number | bigint)[]) => number;
 
@@ -30,9 +37,12 @@ export function loadKernel(): Kernel | null {
   const call = koffi.load(null).func("int64_t syscall(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t)");
   return (name, ...args) => {
     const [a = 0, b = 0, c = 0, d = 0, e = 0] = args;
-    const result = Number(call(NUMBERS[name], a, b, c, d, e));
-    if (result < 0) throw new SystemCallError(name, getSystemErrorName(-koffi.errno()));
-    return result;
+    for (let tries = 1; ; tries += 1) {
+      const result = Number(call(NUMBERS[name], a, b, c, d, e));
+      if (result >= 0) return result;
+      const code = getSystemErrorName(-koffi.errno());
+      if (!isInterruption(name, code) || tries === MAX_TRIES) throw new SystemCallError(name, code);
+    }
   };
 }
 

@@ -42,6 +42,9 @@ export function renderCallsTable(report: CallsReport, { width, ascii }: CallsTab
       "To turn it off, remove the variable from the unit (VGPU_DEBUG=0 turns it on too), daemon-reload, restart when idle.",
     );
   }
+  if (cost === null && report.total > 0 && (report.source === "journal" || report.source === "file")) {
+    lines.push("", "VGPU_DEBUG was on: its per-call lines are what was counted. --cost measures what they cost.");
+  }
   for (const gap of report.gaps) lines.push(`not covered: ${gap}`);
   const spelled = ascii ? lines.map((line) => line.replaceAll("µ", "u")) : lines;
   return `${spelled.map((line) => cut(safe(line), width, ascii ? "..." : "…").trimEnd()).join("\n")}\n`;

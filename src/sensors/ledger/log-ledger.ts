@@ -1,5 +1,6 @@
 import type { CallCount, Ledger } from "../../facts/ledger.ts";
 import { type EventMatch, pidOf } from "../../protocol/grammar.ts";
+import type { GuestEvent } from "../../protocol/guest-events.ts";
 import { matchLine } from "../../protocol/guest-lines.ts";
 import { TRANSPORT_FAILED_RESULT, transportError } from "../../protocol/status.ts";
 import type { LogEntry, LogReadSummary } from "../log-reader.ts";
@@ -20,13 +21,26 @@ interface Group {
 }
 
 /** What a line holds: its events, and the process that it names where it is a shim's line without any. */
-interface Line {
+export interface Line {
   readonly events: readonly EventMatch[];
   readonly names: number | null;
 }
 
 /** Marks of the shims' lines: only those name a process that later lines are of. */
 const SHIM = /\[(?:cuda-transport|libvgpu-\w{1,16})\]/;
+
+/** Calls of one process by one call id, as a part of the log has them. */
+export interface CountedCalls {
+  readonly pid: number;
+  readonly callId: number;
+  readonly count: number;
+  readonly bytes: number;
+  /** Failures by result. */
+  readonly failures: readonly (readonly [result: number, count: number])[];
+  /** Epoch milliseconds of the first and the last. */
+  readonly firstAt: number | null;
+  readonly lastAt: number | null;
+}
 
 /** What debug logging itself costs: lines that exist for calls alone, and their bytes before journald adds its own. */
 export interface DebugCost {
@@ -47,6 +61,12 @@ export class LogLedger {
   #debugBytes = 0;
   #invoked = 0;
   #beyond = 0;
+  #unnamed = false;
+
+  /** Whether a call without a pid came before any line of its stream named one. */
+  get unnamed(): boolean {
+    return this.#unnamed;
+  }
 
   add(entry: LogEntry): void {
     if (entry.fromManager) return;
@@ -55,7 +75,9 @@ export class LogLedger {
     if (names !== null) this.#named.set(entry.pid, names);
     for (const { event, pid: named } of events) {
       if (named !== null) this.#named.set(entry.pid, named);
-      const pid = named ?? this.#named.get(entry.pid) ?? entry.pid ?? 0;
+      const known = named ?? this.#named.get(entry.pid);
+      if (known === undefined && (event.kind === "call-invoked" || failureOf(event) !== null)) this.#unnamed = true;
+      const pid = known ?? entry.pid ?? 0;
       switch (event.kind) {
         case "call-invoked":
           this.#count(pid, event.callId, event.dataLen, entry.at);
@@ -65,23 +87,36 @@ export class LogLedger {
         case "call-done":
           perCall = true;
           break;
-        case "host-cuda-error":
-          this.#fail(pid, event.callId, event.status);
-          break;
-        case "status-error":
-          // The driver's own code stands on a line of its own; every other error is the transport's.
-          if (transportError(event.err)?.name !== "CUDA_ERROR") this.#fail(pid, event.callId, TRANSPORT_FAILED_RESULT);
-          break;
-        case "timeout":
-          this.#fail(pid, event.callId, TRANSPORT_FAILED_RESULT);
-          break;
-        default:
-          break;
+        default: {
+          const failure = failureOf(event);
+          if (failure !== null) this.#fail(pid, failure.callId, failure.result);
+        }
       }
     }
     if (!perCall) return;
     this.#debugLines += 1;
     this.#debugBytes += entry.message.length;
+  }
+
+  /** Adds what was counted in a later part of the log. */
+  addCounted({ pid, callId, count, bytes, failures, firstAt, lastAt }: CountedCalls): void {
+    this.#invoked += count;
+    const group = this.#group(pid, callId);
+    if (group === null) {
+      // One was noted as beyond already.
+      this.#beyond += failures.reduce((sum, [, failed]) => sum + failed, count) - 1;
+      return;
+    }
+    group.count += count;
+    group.bytes += bytes;
+    for (const [result, failed] of failures) group.failures.set(result, (group.failures.get(result) ?? 0) + failed);
+    group.firstAt ??= firstAt;
+    group.lastAt = lastAt ?? group.lastAt;
+  }
+
+  /** What was counted. */
+  counted(): readonly CountedCalls[] {
+    return [...this.#groups.values()].map((group) => ({ ...group, failures: [...group.failures] }));
   }
 
   /** What per-call logging wrote in the window; null where there was none. */
@@ -116,9 +151,7 @@ export class LogLedger {
   #lineOf(message: Buffer): Line {
     const known = this.#remembered.get(message);
     if (known !== undefined) return known;
-    const text = message.toString("latin1");
-    const events = matchLine(text);
-    const line = { events, names: events.length === 0 && SHIM.test(text) ? pidOf(text) : null };
+    const line = lineOf(message.toString("latin1"));
     if (this.#remembered.size >= MAX_REMEMBERED) this.#remembered.clear();
     this.#remembered.set(message, line);
     return line;
@@ -150,6 +183,29 @@ export class LogLedger {
     const made: Group = { pid, callId, count: 0, bytes: 0, failures: new Map(), firstAt: null, lastAt: null };
     this.#groups.set(key, made);
     return made;
+  }
+}
+
+/** What a line holds. The text is the line's bytes decoded as latin1. */
+export function lineOf(text: string): Line {
+  const events = matchLine(text);
+  return { events, names: events.length === 0 && SHIM.test(text) ? pidOf(text) : null };
+}
+
+/** The failure that an event tells of; null for any other event. */
+export function failureOf(event: GuestEvent): { readonly callId: number; readonly result: number } | null {
+  switch (event.kind) {
+    case "host-cuda-error":
+      return { callId: event.callId, result: event.status };
+    case "status-error":
+      // The driver's own code stands on a line of its own; every other error is the transport's.
+      return transportError(event.err)?.name === "CUDA_ERROR"
+        ? null
+        : { callId: event.callId, result: TRANSPORT_FAILED_RESULT };
+    case "timeout":
+      return { callId: event.callId, result: TRANSPORT_FAILED_RESULT };
+    default:
+      return null;
   }
 }
 

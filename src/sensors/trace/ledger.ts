@@ -1,0 +1,245 @@
+import { existsSync } from "node:fs";
+import type { CallCount, Ledger, OpenCall } from "../../facts/ledger.ts";
+import type { SensorContext } from "../context.ts";
+import { chooseWay, failureText, type Refusal } from "./choose.ts";
+import { atProcessEnd } from "./process-end.ts";
+import { type Target, TargetScanner, type TracedProcess } from "./targets.ts";
+import { pidsAreTheKernels } from "./tracefs-names.ts";
+import type { Place, Tally, TracedOpen, Tracer, Way } from "./tracer.ts";
+
+const RESCAN_MS = 1000;
+const POLL_MS = 20;
+const MAX_PROCESSES = 8192;
+const MAX_GAPS = 50;
+
+/** Calls that do not run through the exported function in newer shims (docs/wire.md, "Uprobes"). */
+const UNSEEN =
+  "cuLibraryLoadData (0x00a8) and process cleanup (0x00fe) do not run through the function that is counted";
+
+export interface LiveOptions {
+  /** Processes whose libraries have to be readable for the coverage to be full; null: all of the machine. */
+  readonly workload: readonly number[] | null;
+  /** Count these processes alone, not those that come later either; null for every process that maps a transport. */
+  readonly only?: readonly number[] | null;
+  /** Ways to try, the best first; all by default. */
+  readonly ways?: readonly Way[];
+  readonly rescanMs?: number;
+}
+
+/** How the counting began. */
+export interface LiveStart {
+  /** Null: nothing is counted, and `refused` says why. */
+  readonly way: Way | null;
+  /** Ways that would have been better, each with why not. */
+  readonly refused: readonly Refusal[];
+}
+
+/**
+ * Counts the transport calls of running processes with uprobes, without their log (docs/wire.md, "Uprobes").
+ *
+ * INVARIANTS
+ * - Attaching puts a breakpoint into the text of the library, in memory alone: that is what the user asks for with
+ *   --live. Nothing else of the target is touched: no ptrace, no signal, no write to its memory or its files.
+ * - After stop() nothing is left: no probe, no tracing instance, no open file.
+ * - A library that is probed stays so when its process ends: the process that comes next and maps it is counted from
+ *   its first call.
+ */
+export class LiveLedger {
+  readonly #context: SensorContext;
+  readonly #options: LiveOptions;
+  readonly #scanner: TargetScanner;
+  readonly #processes = new Map<number, TracedProcess>();
+  readonly #gaps = new Set<string>();
+  readonly #inodes = new Set<string>();
+  #timers: NodeJS.Timeout[] = [];
+  #tracer: Tracer | null = null;
+  #release: () => void = () => {};
+  #way: Way | null = null;
+  #fromNs = 0;
+  #scannedNs = 0;
+  /** Calls whose thread ended before they came back. */
+  #ended = 0;
+  #scanning: Promise<void> = Promise.resolve();
+  #busy = false;
+  #last: Ledger | null = null;
+  readonly #kernelsPids = pidsAreTheKernels();
+
+  constructor(context: SensorContext, options: LiveOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#scanner = new TargetScanner(context);
+    if (!this.#kernelsPids) this.#gap("pids are the kernel's own: this is another pid namespace");
+  }
+
+  /** Attaches to what is mapped now. Resolves when calls are counted, or when no way is to be had. */
+  async start(): Promise<LiveStart> {
+    const targets = await this.#scan();
+    try {
+      const only = this.#kernelsPids ? (this.#options.only ?? null) : null;
+      const { ways } = this.#options;
+      const choice = await chooseWay(targets.map(placeOf), ways === undefined ? { only } : { only, ways });
+      this.#tracer = choice.tracer;
+      this.#way = choice.tracer?.way ?? null;
+      for (const { inode } of choice.attached) this.#inodes.add(inode);
+      for (const failure of choice.failures) this.#gap(failure);
+      this.#fromNs = monotonic();
+      if (choice.tracer !== null) this.#watch(choice.tracer);
+      return { way: this.#way, refused: choice.refused };
+    } finally {
+      await closeAll(targets);
+    }
+  }
+
+  /**
+   * What was counted since the start. A call that comes back while this is read may be missing from `returned` and
+   * from `open`; after stop() the numbers agree with one another. Null before start() and when no way is to be had.
+   */
+  snapshot(): Ledger | null {
+    if (this.#tracer === null) return this.#last;
+    const tally = this.#tracer.read();
+    const open = this.#living(tally, this.#tracer);
+    const now = this.#context.now();
+    const nowNs = monotonic();
+    const at = (ns: number) => Math.round(now - (nowNs - ns) / 1e6);
+    const calls = tally.calls.map(
+      (call): CallCount => ({
+        pid: call.pid,
+        callId: call.callId,
+        count: call.count,
+        returned: call.returned,
+        bytesToHost: call.bytesToHost,
+        bytesBack: call.bytesBack,
+        results: call.results,
+        latency: call.latency,
+        firstAt: at(call.firstNs),
+        lastAt: at(call.lastNs),
+      }),
+    );
+    const missing = [...this.#gaps, ...tally.gaps];
+    const notes = [...(this.#ended > 0 ? [`${this.#ended} calls ended with their thread`] : []), UNSEEN];
+    const attached = this.#inodes.size > 0;
+    this.#last = {
+      source: this.#tracer.way,
+      from: at(this.#fromNs),
+      to: now,
+      coverage: !attached ? "none" : missing.length > 0 ? "partial" : "full",
+      gaps: attached ? [...missing, ...notes] : [...missing, "no process has a library with the transport mapped"],
+      dropped: tally.dropped,
+      calls: calls.sort((a, b) => a.pid - b.pid || a.callId - b.callId),
+      open: open.map(
+        ({ pid, tid, callId, enteredNs }): OpenCall => ({
+          pid,
+          tid,
+          callId,
+          ageMs: Math.max(0, Math.round((nowNs - enteredNs) / 1e6)),
+        }),
+      ),
+      processes: this.#seen(calls),
+    };
+    return this.#last;
+  }
+
+  /** Detaches, and returns the last numbers. It may be called again, and before start() has finished it must not be. */
+  async stop(): Promise<Ledger | null> {
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    await this.#scanning;
+    const tracer = this.#tracer;
+    if (tracer === null) return this.#last;
+    try {
+      for (const inode of this.#inodes) tracer.detach(inode);
+      this.snapshot();
+    } finally {
+      this.#tracer = null;
+      this.#release();
+      tracer.close();
+    }
+    return this.#last;
+  }
+
+  /** Looks for libraries that were mapped since. Done every second by itself. */
+  async rescan(): Promise<void> {
+    const before = this.#scannedNs;
+    const targets = await this.#scan();
+    try {
+      for (const target of targets) {
+        const place = placeOf(target);
+        try {
+          this.#tracer?.attach(place);
+          this.#inodes.add(place.inode);
+          const ms = Math.ceil((monotonic() - before) / 1e6);
+          this.#gap(
+            `${target.library} was mapped while counting: calls in up to ${ms} ms before it was seen are missing`,
+          );
+        } catch (error) {
+          this.#gap(failureText(place, error));
+        }
+      }
+    } finally {
+      await closeAll(targets);
+    }
+  }
+
+  #watch(tracer: Tracer): void {
+    if (tracer.way === "tracefs") {
+      this.#release = atProcessEnd(() => tracer.close());
+      this.#timers.push(setInterval(() => tracer.poll(), POLL_MS));
+    }
+    this.#timers.push(setInterval(() => this.#rescanOnce(), this.#options.rescanMs ?? RESCAN_MS));
+  }
+
+  #rescanOnce(): void {
+    if (this.#busy) return;
+    this.#busy = true;
+    this.#scanning = this.rescan()
+      .catch((error: unknown) => this.#gap(`libraries mapped since could not be looked for: ${String(error)}`))
+      .finally(() => {
+        this.#busy = false;
+      });
+  }
+
+  async #scan(): Promise<readonly Target[]> {
+    this.#scannedNs = monotonic();
+    const { targets, processes, denied, gaps } = await this.#scanner.scan(null);
+    for (const one of processes) {
+      if (this.#processes.size < MAX_PROCESSES || this.#processes.has(one.pid)) this.#processes.set(one.pid, one);
+    }
+    const { workload } = this.#options;
+    const missed = denied.filter((pid) => workload === null || workload.includes(pid));
+    if (missed.length > 0) this.#gap(`the libraries of process ${missed.slice(0, 5).join(", ")} may not be read`);
+    for (const gap of gaps) this.#gap(gap);
+    return targets;
+  }
+
+  /** Open calls of threads that live. A thread that ended in a call leaves it open in the kernel's map for ever. */
+  #living(tally: Tally, tracer: Tracer): readonly TracedOpen[] {
+    if (!this.#kernelsPids) return tally.open;
+    const lives = ({ pid, tid }: TracedOpen) => existsSync(`/proc/${pid}/task/${tid}`);
+    const gone = tally.open.filter((one) => !lives(one));
+    for (const { tid } of gone) tracer.forget(tid);
+    this.#ended += gone.length;
+    return tally.open.filter((one) => !gone.includes(one));
+  }
+
+  /** Processes that were seen, and those that ended between two looks and left calls alone. */
+  #seen(calls: readonly CallCount[]): TracedProcess[] {
+    const brief = new Set(calls.map(({ pid }) => pid).filter((pid) => !this.#processes.has(pid)));
+    return [...this.#processes.values(), ...[...brief].map((pid) => ({ pid, comm: "", libraries: [] }))];
+  }
+
+  #gap(text: string): void {
+    if (this.#gaps.size < MAX_GAPS) this.#gaps.add(text);
+  }
+}
+
+function placeOf({ inode, offset, handle }: Target): Place {
+  return { inode, offset, path: `/proc/self/fd/${handle.fd}` };
+}
+
+async function closeAll(targets: readonly Target[]): Promise<void> {
+  for (const { handle } of targets) await handle.close();
+}
+
+/** CLOCK_MONOTONIC in ns, the clock of the kernel's counts. */
+function monotonic(): number {
+  return Number(process.hrtime.bigint());
+}
