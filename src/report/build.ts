@@ -118,7 +118,10 @@ function sourcesOf(facts: Facts): Report["sources"] {
     ["log", facts.log],
     ["state files", facts.stateFiles],
     ["/proc/locks", facts.locks],
-    ["kernel trace", { state: "skipped", detail: "this version does not trace" }],
+    [
+      "kernel trace",
+      { state: "skipped", detail: "the doctor puts no probe into the workload; vgpu-agent calls --live does" },
+    ],
     ["host counterpart", { state: "skipped", detail: "none is configured: nothing here shows where the calls ran" }],
   ];
   const gaps =

@@ -111,6 +111,7 @@ export function nextSteps(facts: Facts, rung: Rung | null, cause: CauseId | null
     case "connected":
       return facts.scope.subject === "live"
         ? [
+            "Run `vgpu-agent calls --live 10` as root while a request runs: launches that return 0 were answered by the host's driver.",
             "Compare with the mediator's log on the host for the same time: launches of this vm_id prove where the calls ran.",
           ]
         : ["Compare with the mediator's log of the same time: launches of this vm_id prove where the calls ran."];
