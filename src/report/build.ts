@@ -58,7 +58,8 @@ function subjectOf(facts: Facts): Report["subject"] {
     boot_id: host?.bootId ?? null,
     vm_id: register ?? said ?? null,
     bdf: device?.bdf ?? (facts.pci.state === "read" ? null : (found ?? null)),
-    unit: facts.scope.unit,
+    // With --pid the unit that matters is the process's own.
+    unit: facts.scope.pid === null ? facts.scope.unit : (server?.unit ?? facts.scope.unit),
     pid: server?.pid ?? null,
     up_ms: up,
   };
