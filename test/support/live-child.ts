@@ -1,4 +1,3 @@
-import { loadKernel } from "../../src/native/syscall.ts";
 import { chooseWay } from "../../src/sensors/trace/choose.ts";
 import { LiveLedger } from "../../src/sensors/trace/ledger.ts";
 import type { Way } from "../../src/sensors/trace/tracer.ts";
@@ -10,8 +9,8 @@ import { contextOf } from "./real-process.ts";
  */
 const [what] = process.argv.slice(2);
 if (what === "nobody") {
-  // Loaded before the rights are given up: the files may not be readable after.
-  loadKernel();
+  // What it loads is loaded before the rights are given up: the files may not be readable after.
+  await chooseWay([], { only: null, ways: [] });
   process.setgroups?.([]);
   process.setgid?.(65534);
   process.setuid?.(65534);
