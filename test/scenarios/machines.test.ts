@@ -31,10 +31,9 @@ describe("the doctor in a VM with a real PCI device", { skip }, () => {
           const step = run.steps.get(`doctor ${index}`);
           assert.ok(step !== undefined, `the step did not end; the console said:\n${run.serial.slice(-2000)}`);
           expectTruth(scenario.name, scenario.truth, step.stdout, step.exitCode);
-          if (machine.boot.device === null) return;
-          const accesses = run.trace
-            .during(`doctor ${index}`)
-            .filter((access) => !isWorkload(access, machine.boot.image));
+          // In the whole VM the workload uses the device too, and the trace does not say whose an access is.
+          if (machine.boot.device === null || machine.boot.image === "systemd") return;
+          const accesses = run.trace.during(`doctor ${index}`);
           assert.deepEqual(passiveReaderFaults(accesses), [], "the doctor kept its hands off the device");
           if (scenario.untouched === true) assert.equal(accesses.length, 0, "no access at all");
         });
@@ -42,8 +41,3 @@ describe("the doctor in a VM with a real PCI device", { skip }, () => {
     });
   }
 });
-
-/** In the whole VM the workload uses the device too, and the trace does not say whose an access is. */
-function isWorkload(_: unknown, image: "bare" | "systemd"): boolean {
-  return image === "systemd";
-}
