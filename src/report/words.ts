@@ -1,5 +1,6 @@
 import { severityOf, worstOf } from "../checks/finding.ts";
 import { type Hop, OUTCOMES, type Outcome, RUNGS, type Rung } from "../protocol/vocabulary.ts";
+import { NOT_PROVEN } from "../verdict/statement.ts";
 import type { Evidence, Finding, Report, Verdict } from "./report.ts";
 import { duration } from "./text.ts";
 
@@ -47,7 +48,7 @@ export function exitCodeOf(report: Report): ExitCode {
 export function headline(verdict: Verdict): string {
   const rung = verdict.rung === null ? "NO VERDICT" : verdict.rung.toUpperCase();
   if (verdict.refuted.includes("executing")) return `${rung} — GPU execution refuted`;
-  return isProven(verdict) ? rung : `${rung} — GPU execution not proven`;
+  return isProven(verdict) ? rung : `${rung} — ${NOT_PROVEN}`;
 }
 
 /** Both the rung and the flag have to say so: a report that contradicts itself proves nothing. */

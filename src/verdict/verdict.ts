@@ -1,9 +1,9 @@
 import { causeOf } from "../checks/catalogue.ts";
 import type { CauseId, Finding } from "../checks/finding.ts";
 import type { Facts } from "../facts/facts.ts";
-import { HOPS, type Hop, type HopState, RUNGS, type Rung } from "../protocol/vocabulary.ts";
+import { type Hop, RUNGS, type Rung } from "../protocol/vocabulary.ts";
 import { type HopVerdict, hopsOf } from "./hops.ts";
-import { provenRung, type RungProof } from "./rungs.ts";
+import { provenRung } from "./rungs.ts";
 import { nextSteps, statementOf } from "./statement.ts";
 
 export interface Verdict {
@@ -17,8 +17,6 @@ export interface Verdict {
   readonly cause: CauseId | null;
   readonly next: readonly string[];
 }
-
-export type { HopState };
 
 /**
  * The verdict on what was found. The rung is the highest whose evidence is complete, held down by what failed: a
@@ -80,5 +78,3 @@ function refutedRungs(rung: Rung | null, cause: CauseId | null): Rung[] {
     ? [next]
     : [];
 }
-
-export { HOPS, type RungProof };
