@@ -1,108 +1,147 @@
 /**
- * Measures the bulk ledger against `journalctl … | grep -c`, and the same from a plain file against `grep -c`: whole
- * processes, in turn (A B A B), in one run on one journal. Usage: `ledger.ts [ENTRIES [RUNS [DIRECTORY]]]`; a directory
- * that has journal files already is measured as it is.
+ * Measures `vgpu-agent calls` and `vgpu-agent doctor` on a long journal against `journalctl … | grep -c`, and `calls` on
+ * a plain file against `grep -c`: whole processes as a user starts them, in turn (A B C A B C), in one run on one journal.
+ * Usage: `ledger.ts [ENTRIES [RUNS [DIRECTORY]]]`; a directory that has journal files already is measured as it is.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, symlinkSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { writeBenchJournal } from "./ledger-journal.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const CLI = join(ROOT, "dist/cli.js");
 const PATTERN = "cuda_transport_call() INVOKED";
 const UNIT = "ollama.service";
+/** How often the unit's lines are written to the second, larger file. */
+const COPIES = 8;
+/** A verdict or a count was reached: 3 and 4 say what it is. */
+const ENDED = new Set([0, 3, 4]);
 
 const [entries = 2_000_000, runs = 7] = process.argv.slice(2, 4).map(Number);
 const given = process.argv[4];
 const work = mkdtempSync(join(tmpdir(), "vgpu-agent-bench-"));
 const directory = given ?? join(work, "journal");
 
+interface Way {
+  readonly name: string;
+  readonly command: readonly string[];
+  /** The number that it came to, from its output. */
+  readonly result: (output: string) => number;
+}
+
 interface Sample {
   readonly seconds: number;
-  readonly calls: number;
-  /** Peak resident memory, MiB; null where the process is not ours. */
-  readonly memory: number | null;
+  readonly result: number;
+  /** Peak resident memory of the largest process, MiB. */
+  readonly memory: number;
 }
 
-function timed(command: string, args: readonly string[]): Sample {
+/** Runs a command below GNU time, which knows its peak memory. */
+function sample({ command, result, name }: Way): Sample {
+  const report = join(work, "time");
   const start = process.hrtime.bigint();
-  const { stdout, status, stderr } = spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 20 });
+  const { stdout, status, stderr } = spawnSync("/usr/bin/time", ["-f", "%M", "-o", report, ...command], {
+    encoding: "utf8",
+    maxBuffer: 1 << 24,
+  });
   const seconds = Number(process.hrtime.bigint() - start) / 1e9;
-  if (status !== 0) throw new Error(`${command} ended with ${String(status)}: ${stderr}`);
-  const [calls = "", coverage, memory] = stdout.trim().split(" ");
-  if (coverage !== undefined && coverage !== "full") throw new Error(`coverage is ${coverage}`);
-  return { seconds, calls: Number(calls), memory: memory === undefined ? null : Number(memory) / 1024 };
+  if (!ENDED.has(status ?? -1)) throw new Error(`${name} ended with ${String(status)}: ${stderr}`);
+  const memory = Number(readFileSync(report, "utf8").trim().split("\n").at(-1)) / 1024;
+  return { seconds, result: result(stdout), memory };
 }
-
-const shell = (script: string, path: string) => () => timed("/bin/sh", ["-c", script, "sh", path]);
-/** One counting, as a process of its own, from what is published: the sources would have their types taken off first. */
-const COUNT = `
-  const [built, module, name, path] = process.argv.slice(1);
-  const options = { unit: "${UNIT}", since: null, until: null, signal: new AbortController().signal };
-  const { RootFs } = await import(built + "/sensors/root-fs.js");
-  const ledger = await (await import(built + "/sensors/ledger/" + module + ".js"))[name](new RootFs("/"), path, options);
-  const calls = ledger.calls.reduce((sum, call) => sum + call.count, 0);
-  console.log(calls + " " + ledger.coverage + " " + process.resourceUsage().maxRSS);
-`;
-const ours = (built: string, module: string, name: string, path: string) => () =>
-  timed(process.execPath, ["--input-type=module", "-e", COUNT, "--", built, module, name, path]);
 
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+const shell = (name: string, script: string, path: string): Way => ({
+  name,
+  command: ["/bin/sh", "-c", script, "sh", path],
+  result: Number,
+});
+const agent = (name: string, args: readonly string[], result: Way["result"]): Way => ({
+  name,
+  command: [process.execPath, CLI, ...args],
+  result,
+});
 
-/** Runs both in turn, and says what came out. */
-function compare(title: string, theirs: () => Sample, mine: () => Sample): void {
-  const samples: { readonly theirs: Sample[]; readonly mine: Sample[] } = { theirs: [], mine: [] };
-  theirs();
-  mine();
+function totalOf(json: string): number {
+  return numberAt(JSON.parse(json), "total");
+}
+
+/** Calls in the doctor's report. */
+function activityOf(json: string): number {
+  const { calls } = objectAt(JSON.parse(json), "activity");
+  return Array.isArray(calls)
+    ? calls.reduce((sum: number, call: unknown) => sum + numberAt(call, "count"), 0)
+    : Number.NaN;
+}
+
+function objectAt(value: unknown, key: string): Record<string, unknown> {
+  const found: unknown = Object.entries(value ?? {}).find(([name]) => name === key)?.[1];
+  return Object.fromEntries(Object.entries(found ?? {}));
+}
+
+function numberAt(value: unknown, key: string): number {
+  return Number(Object.entries(value ?? {}).find(([name]) => name === key)?.[1]);
+}
+
+/** Runs all in turn, the first is what the others are compared with. */
+function compare(title: string, ways: readonly Way[]): void {
+  const samples = ways.map((): Sample[] => []);
+  for (const way of ways) sample(way);
   for (let run = 0; run < runs; run += 1) {
-    samples.theirs.push(theirs());
-    samples.mine.push(mine());
+    for (const [index, way] of ways.entries()) samples[index]?.push(sample(way));
   }
-  const [expected, counted] = [samples.theirs, samples.mine].map((all) => new Set(all.map(({ calls }) => calls)));
-  const show = (all: readonly Sample[]) => {
-    const seconds = all.map((sample) => sample.seconds);
-    return `${median(seconds).toFixed(3)} s (${Math.min(...seconds).toFixed(3)} to ${Math.max(...seconds).toFixed(3)})`;
-  };
-  const ratio = median(samples.theirs.map((s) => s.seconds)) / median(samples.mine.map((s) => s.seconds));
-  const memory = Math.max(...samples.mine.map((sample) => sample.memory ?? 0));
-  console.log(
-    `${title}\n  theirs ${show(samples.theirs)}, ours ${show(samples.mine)}: ${ratio.toFixed(1)} times as fast`,
-  );
-  console.log(
-    `  counted ${[...(expected ?? [])].join()} and ${[...(counted ?? [])].join()}, our peak memory ${memory.toFixed(0)} MiB`,
-  );
+  console.log(`${title} (load ${loadavg()[0]?.toFixed(1)})`);
+  const first = median(samples[0]?.map(({ seconds }) => seconds) ?? []);
+  for (const [index, { name }] of ways.entries()) {
+    const all = samples[index] ?? [];
+    const seconds = all.map((one) => one.seconds);
+    const spread = `${Math.min(...seconds).toFixed(3)} to ${Math.max(...seconds).toFixed(3)}`;
+    const ratio = (first / median(seconds)).toFixed(2);
+    const memory = Math.max(...all.map((one) => one.memory)).toFixed(0);
+    const results = [...new Set(all.map((one) => one.result))].join();
+    console.log(
+      `  ${name}: ${median(seconds).toFixed(3)} s (${spread}), ${ratio} times as fast; ${results}; ${memory} MiB`,
+    );
+  }
 }
 
 try {
-  const built = join(work, "dist");
-  execFileSync(process.execPath, [
-    join(ROOT, "node_modules/typescript/bin/tsc"),
-    "-p",
-    join(ROOT, "tsconfig.build.json"),
-    "--outDir",
-    built,
-  ]);
-  symlinkSync(join(ROOT, "node_modules"), join(work, "node_modules"));
-  symlinkSync(join(ROOT, "package.json"), join(work, "package.json"));
+  execFileSync(process.execPath, [join(ROOT, "scripts/build.mjs")], { stdio: "inherit" });
   const present = existsSync(directory) && readdirSync(directory).some((name) => name.endsWith(".journal"));
   if (!present) console.log("written:", await writeBenchJournal(directory, entries));
   const sizes = readdirSync(directory).map((name) => statSync(join(directory, name)).size);
   const total = (sizes.reduce((sum, size) => sum + size, 0) / 2 ** 20).toFixed(0);
   console.log(
-    `${sizes.length} files, ${total} MiB; ${cpus().length} CPUs, load ${loadavg()[0]?.toFixed(2)}, Node ${process.version}`,
+    `${sizes.length} files, ${total} MiB; ${cpus().length} CPUs, Node ${process.version}; medians of ${runs}`,
   );
   const select = `journalctl -D "$1" -u ${UNIT} -o cat`;
-  compare(
-    "journal",
-    shell(`${select} | grep -c '${PATTERN}'`, directory),
-    ours(built, "bulk-ledger", "bulkLedger", directory),
-  );
+  compare("journal", [
+    shell("journalctl | grep -c", `${select} | grep -c '${PATTERN}'`, directory),
+    agent("calls", ["calls", "--journal", directory, "--json"], totalOf),
+    agent("doctor", ["doctor", "--journal", directory, "--json"], activityOf),
+  ]);
   const sink = join(work, "sink.log");
   execFileSync("/bin/sh", ["-c", select, "sh", directory], { stdio: ["ignore", openSync(sink, "w"), "inherit"] });
-  console.log(`file sink: ${(statSync(sink).size / 2 ** 20).toFixed(0)} MiB`);
-  compare("file", shell(`grep -c '${PATTERN}' "$1"`, sink), ours(built, "bulk-file-ledger", "bulkFileLedger", sink));
+  const once = readFileSync(sink);
+  const long = join(work, "long-sink.log");
+  for (let copy = 0; copy < COPIES; copy += 1) appendFileSync(long, once);
+  for (const path of [sink, long]) {
+    compare(`file of ${(statSync(path).size / 2 ** 20).toFixed(0)} MiB`, [
+      shell("grep -c", `grep -c '${PATTERN}' "$1"`, path),
+      agent("calls", ["calls", "--log", path, "--json"], totalOf),
+    ]);
+  }
 } finally {
   rmSync(work, { recursive: true, force: true });
 }

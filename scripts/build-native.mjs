@@ -1,12 +1,23 @@
-// Builds native-probe during `npm install`. Plain JavaScript that Node 18 can run; says nothing when all is well.
+// Builds what is written in C during `npm install`. Plain JavaScript that Node 18 can run; says nothing when all is well.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const source = join(dirname(fileURLToPath(import.meta.url)), "..", "native-probe");
-const prebuilt = join(source, "prebuilt", `${process.platform}-${process.arch}`, "libnative_probe.so");
-const LOST = "without native-probe the registers of the vGPU cannot be read; everything else works.";
+const HOME = join(dirname(fileURLToPath(import.meta.url)), "..");
+/** Each a directory with a Makefile; `product` is what it makes, and `lost` what does not work without it. */
+const PARTS = [
+  {
+    directory: "native-probe",
+    product: "libnative_probe.so",
+    lost: "without native-probe the registers of the vGPU cannot be read; everything else works.",
+  },
+  {
+    directory: "log-scan",
+    product: "vgpu-log-scan",
+    lost: "without log-scan long logs are read ten times more slowly; everything else works.",
+  },
+];
 const REMEDY = "To get it: apt-get install gcc make libc6-dev, then npm rebuild (in the checkout: npm run postinstall)";
 
 /** The first C compiler that can compile a program with the system's headers: a gcc without libc6-dev cannot. */
@@ -25,14 +36,18 @@ function plan() {
   return compiler === undefined ? { missing: "a C compiler with its headers" } : { compiler };
 }
 
+/** Compiles a part. What does not compile is a mistake in its source, and ends the installation. */
+function build(directory, compiler) {
+  const made = spawnSync("make", ["-s", "-C", join(HOME, directory), `CC=${compiler}`], { encoding: "utf8" });
+  if (made.status === 0) return;
+  process.stderr.write(`${made.stdout ?? ""}${made.stderr ?? ""}`);
+  console.error(`${directory} does not compile with ${compiler} (make ended with ${made.status ?? made.signal}).`);
+  process.exit(1);
+}
+
 const { missing, compiler } = plan();
-if (missing === undefined) {
-  const made = spawnSync("make", ["-s", "-C", source, `CC=${compiler}`], { encoding: "utf8" });
-  if (made.status !== 0) {
-    process.stderr.write(`${made.stdout ?? ""}${made.stderr ?? ""}`);
-    console.error(`native-probe does not compile with ${compiler} (make ended with ${made.status ?? made.signal}).`);
-    process.exit(1);
-  }
-} else if (!existsSync(prebuilt)) {
-  console.error(`native-probe was not built: ${missing} is missing; ${LOST} ${REMEDY}`);
+for (const { directory, product, lost } of PARTS) {
+  const prebuilt = join(HOME, directory, "prebuilt", `${process.platform}-${process.arch}`, product);
+  if (missing === undefined) build(directory, compiler);
+  else if (!existsSync(prebuilt)) console.error(`${directory} was not built: ${missing} is missing; ${lost} ${REMEDY}`);
 }

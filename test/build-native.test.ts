@@ -1,21 +1,25 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { appendFile, cp, mkdir, symlink, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { temporaryDirectory } from "./device-tree.ts";
 
 const HOME = fileURLToPath(new URL("..", import.meta.url));
-const LIBRARY = "native-probe/build/libnative_probe.so";
+/** What is built, by the directory that it is built in. */
+const PRODUCTS = { "native-probe": "libnative_probe.so", "log-scan": "vgpu-log-scan" } as const;
 
 /** A copy of what the package has for the build, without what was built. */
 async function packageCopy(t: TestContext): Promise<string> {
   const root = await temporaryDirectory(t);
   await cp(join(HOME, "scripts/build-native.mjs"), join(root, "scripts/build-native.mjs"), { recursive: true });
-  for (const part of ["Makefile", "include", "src", "test"]) {
-    await cp(join(HOME, "native-probe", part), join(root, "native-probe", part), { recursive: true });
+  for (const directory of Object.keys(PRODUCTS)) {
+    for (const part of await readdir(join(HOME, directory))) {
+      if (part === "build" || part === "prebuilt") continue;
+      await cp(join(HOME, directory, part), join(root, directory, part), { recursive: true });
+    }
   }
   return root;
 }
@@ -31,10 +35,12 @@ function build(root: string, path = process.env["PATH"] ?? "") {
 const tools = ["make", "cc"].filter((tool) => spawnSync(tool, ["--version"]).error !== undefined);
 const skip = tools.length > 0 ? `missing: ${tools.join(", ")} (apt-get install gcc make)` : false;
 
-test("with a compiler the library is built, and nothing is said", { skip }, async (t) => {
+test("with a compiler all is built, and nothing is said", { skip }, async (t) => {
   const root = await packageCopy(t);
   assert.deepEqual(build(root), { status: 0, output: "" });
-  assert.ok(existsSync(join(root, LIBRARY)));
+  for (const [directory, product] of Object.entries(PRODUCTS)) {
+    assert.ok(existsSync(join(root, directory, "build", product)), product);
+  }
   assert.deepEqual(build(root), { status: 0, output: "" });
 });
 
@@ -46,15 +52,15 @@ test("a compile error is shown and fails the installation", { skip }, async (t) 
   assert.match(output, /undeclared_thing/);
 });
 
-test("without a compiler one line says what is lost and how to get it, and the installation goes on", async (t) => {
+test("without a compiler a line for each part says what is lost and how to get it, and the installation goes on", async (t) => {
   const root = await packageCopy(t);
   const empty = join(root, "bin");
   await mkdir(empty);
   const { status, output } = build(root, empty);
   assert.equal(status, 0);
-  assert.equal(output.trimEnd().split("\n").length, 1);
-  assert.match(output, /make is missing/);
-  assert.match(output, /apt-get install gcc make/);
+  const lines = output.trimEnd().split("\n");
+  assert.equal(lines.length, Object.keys(PRODUCTS).length);
+  for (const line of lines) assert.match(line, /make is missing; without .*apt-get install gcc make/);
 });
 
 test("make without a compiler that can compile is no compiler", { skip }, async (t) => {
@@ -69,10 +75,12 @@ test("make without a compiler that can compile is no compiler", { skip }, async 
   assert.match(output, /a C compiler with its headers is missing/);
 });
 
-test("a prebuilt library does without a compiler, silently", async (t) => {
+test("what is prebuilt does without a compiler, silently", async (t) => {
   const root = await packageCopy(t);
-  const place = join(root, "native-probe/prebuilt", `${process.platform}-${process.arch}`);
-  await mkdir(place, { recursive: true });
-  await writeFile(join(place, "libnative_probe.so"), "");
-  assert.deepEqual(build(root, place), { status: 0, output: "" });
+  for (const [directory, product] of Object.entries(PRODUCTS)) {
+    const place = join(root, directory, "prebuilt", `${process.platform}-${process.arch}`);
+    await mkdir(place, { recursive: true });
+    await writeFile(join(place, product), "");
+  }
+  assert.deepEqual(build(root, "/nonexistent"), { status: 0, output: "" });
 });

@@ -7,9 +7,9 @@ import { describe, it } from "node:test";
 import { type CallsReport, callsReportSchema } from "../src/report/calls.ts";
 import { run } from "./bench/process.ts";
 import { NOT_ROOT, vgpuAgentAsNobody } from "./support/as-nobody.ts";
-import { temporaryDirectory } from "./support/real-process.ts";
+import { start, temporaryDirectory } from "./support/real-process.ts";
 import { NO_UPROBES } from "./support/tracing.ts";
-import { compileCaller, compileTransport, startCaller } from "./support/transport-target.ts";
+import { compileCaller, compileTransport, startCaller, type Truth } from "./support/transport-target.ts";
 
 const PROGRAM = join(import.meta.dirname, "..", "bin", "vgpu-agent.js");
 const CALLS = 5000;
@@ -67,6 +67,72 @@ describe("vgpu-agent calls --follow", { skip: NO_UPROBES }, () => {
   });
 });
 
+describe("whose calls vgpu-agent calls --follow counts", { skip: NO_UPROBES }, () => {
+  const directory = temporaryDirectory();
+  const program = NO_UPROBES === false ? compileCaller(directory) : "";
+  const sum = (truth: ReadonlyMap<number, Truth>) => [...truth.values()].reduce((total, { count }) => total + count, 0);
+
+  /** Counts with these arguments while `act` runs; the last report. */
+  async function follow(args: readonly string[], act: () => Promise<void>): Promise<CallsReport> {
+    const child = spawn(process.execPath, [PROGRAM, "calls", "--follow", "--json", ...args]);
+    let last: CallsReport | undefined;
+    let acted = false;
+    for await (const line of createInterface({ input: child.stdout })) {
+      last = callsReportSchema.parse(JSON.parse(line));
+      if (acted) continue;
+      acted = true;
+      await act();
+      child.kill("SIGINT");
+    }
+    return last ?? assert.fail("nothing was printed");
+  }
+
+  it("with --pid: the process's and its descendants', also of those that start meanwhile, and nobody else's", async () => {
+    const library = compileTransport(directory, "libcuda.so.1");
+    const other = await startCaller(program, [library]);
+    const child = await startCaller("/bin/sh", ["-c", `"${program}" "${library}"; true`]);
+    const script = `echo ready; read -r go; "${program}" "${library}"; true`;
+    const later = await startLater("/bin/sh", ["-c", script]);
+    try {
+      const ofChild = await follow(["--pid", String(child.pid)], async () => {
+        await other.run(700);
+        await child.run(500);
+      });
+      assert.equal(ofChild.total, sum(await child.truth()));
+      assert.deepEqual([ofChild.pid, ofChild.of_others, ofChild.coverage], [child.pid, 0, "full"]);
+      assert.deepEqual(
+        ofChild.processes.map(({ calls, asked_for }) => [calls, asked_for]),
+        [[500, true]],
+      );
+      const ofLater = await follow(["--pid", String(later.pid)], async () => {
+        await later.say("go", "ready");
+        await other.run(300);
+        await later.say("run 900 1 0", "ran");
+      });
+      assert.equal(ofLater.total, 900);
+    } finally {
+      await child.stop();
+      await later.stop();
+      await other.stop();
+    }
+  });
+
+  it("with a unit: everybody's, each with whose it is", async () => {
+    const library = compileTransport(directory, "libcuda2.so.1");
+    const caller = await startCaller(program, [library]);
+    try {
+      const report = await follow(["--unit", "vgpu-agent-no-such.service"], async () => {
+        await caller.run(400);
+      });
+      const mine = report.processes.find(({ pid }) => pid === caller.pid);
+      assert.deepEqual([mine?.calls, mine?.asked_for, mine?.comm], [400, false, "caller"]);
+      assert.ok((report.of_others ?? 0) >= 400);
+    } finally {
+      await caller.stop();
+    }
+  });
+});
+
 describe("vgpu-agent calls --live", () => {
   it("says why it cannot count, and what counts instead, exit 1", { skip: NOT_ROOT }, async () => {
     const result = await vgpuAgentAsNobody(["calls", "--live", "1"]);
@@ -81,6 +147,22 @@ describe("vgpu-agent calls --live", () => {
     }
   });
 });
+
+/** Starts a program that waits to be told to go on. */
+async function startLater(program: string, args: readonly string[]) {
+  const running = await start(program, args);
+  const { stdin, stdout } = running.child;
+  if (stdin === null || stdout === null) throw new Error("the program has no pipes");
+  const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
+  return {
+    ...running,
+    say: async (line: string, answer: string) => {
+      stdin.write(`${line}\n`);
+      const said = await lines.next();
+      assert.ok(said.done !== true && said.value.startsWith(answer), `${line}: ${said.value}`);
+    },
+  };
+}
 
 function byId(a: readonly unknown[], b: readonly unknown[]): number {
   return Number(a[0]) - Number(b[0]);

@@ -1,4 +1,5 @@
 import type { BarFacts, LockdownFacts, PciFacts } from "./device.ts";
+import type { Ledger, TraceFacts } from "./ledger.ts";
 import type { LogFacts } from "./log.ts";
 import type { Reading } from "./reading.ts";
 import type {
@@ -64,6 +65,10 @@ export interface Facts {
   readonly preloadVariable: Reading<readonly PreloadEntry[]>;
   readonly shimFiles: Reading<ShimFileFacts>;
   readonly log: Reading<LogFacts>;
+  /** Calls by the log's per-call lines. They can be forged: nothing of this proves or refutes execution. */
+  readonly ledger: Reading<Ledger>;
+  /** Calls by the kernel's own probes; `skipped` unless they were asked for. */
+  readonly trace: Reading<TraceFacts>;
   readonly stateFiles: Reading<StateFileFacts>;
   readonly locks: Reading<LockFacts>;
 }

@@ -36,18 +36,68 @@ export interface OpenCall {
   readonly ageMs: number;
 }
 
+/** Calls that the kernel counted while they happened (`--live`), and whose they are. */
+export interface TraceFacts {
+  readonly ledger: Ledger;
+  /**
+   * Pids of the workload: in its control group, below its main process, or the pid asked for with its descendants, by
+   * a look before the window and another one after it.
+   */
+  readonly workload: readonly number[];
+  /** Pids in the ledger that are known to be of other programs. A pid in neither list had ended: it may be anybody's. */
+  readonly others: readonly number[];
+}
+
+/** What debug logging itself costs: the transport's lines for single calls, and their bytes before journald adds its own. */
+export interface DebugCost {
+  readonly lines: number;
+  readonly bytes: number;
+}
+
+/** Intervals in which journald may have dropped lines of the unit without a record of it. */
+export interface PossibleDrops {
+  readonly intervals: number;
+  /** Length of journald's interval, milliseconds. */
+  readonly intervalMs: number;
+  /** Lines that were kept in the last of them. */
+  readonly lines: number;
+  /** At least one of them kept exactly as many lines as journald's limit lets through. */
+  readonly exact: boolean;
+}
+
+/** A process that was looked at. */
+export interface LedgerProcess {
+  readonly pid: number;
+  /** "" where it is not known. */
+  readonly comm: string;
+  /** The libraries that were probed in it; none for a log. */
+  readonly libraries: readonly string[];
+  /** systemd unit of its control group; null where it has none or is not known, as for a log. */
+  readonly unit: string | null;
+  /** Its parent when it was first seen; null where it is not known. */
+  readonly ppid: number | null;
+}
+
 export interface Ledger {
   readonly source: "ebpf" | "tracefs" | "journal" | "file";
   /** Epoch milliseconds of the window that was really covered. */
   readonly from: number | null;
   readonly to: number | null;
   readonly coverage: "full" | "partial" | "none";
-  /** Why it is not full: lines dropped or undecoded, events lost, calls that this source does not see. */
+  /** Why it is not full: lines dropped or undecoded, events lost, libraries that could not be probed. */
   readonly gaps: readonly string[];
+  /**
+   * What these numbers are not although the coverage is what it says: calls that never pass the place where this source
+   * looks. None of them is a launch or a copy.
+   */
+  readonly notes: readonly string[];
   /** Lines that journald dropped, or events that the kernel's buffer lost: calls that may be missing. */
   readonly dropped: number;
+  /** Null where there is no sign of any, and for sources other than a journal. */
+  readonly possibleDrops: PossibleDrops | null;
+  /** Null where it was not counted; 0 lines where debug logging wrote none. */
+  readonly debugCost: DebugCost | null;
   readonly calls: readonly CallCount[];
   readonly open: readonly OpenCall[];
-  /** Processes looked at, with the libraries that were probed in each. */
-  readonly processes: readonly { readonly pid: number; readonly comm: string; readonly libraries: readonly string[] }[];
+  readonly processes: readonly LedgerProcess[];
 }

@@ -84,6 +84,16 @@ export interface DiscoverySeen {
   readonly sample: LogSample;
 }
 
+/** A request that ran a model and was answered, by the line that the server writes when it has ended. */
+export interface RequestSeen {
+  /** HTTP status. */
+  readonly status: number;
+  /** Milliseconds, as the line says; null when it cannot be read. */
+  readonly durationMs: number | null;
+  /** `at` is when the line was written: in a plain file to the second. */
+  readonly sample: LogSample;
+}
+
 /** What the log says of one life of the workload's server (one invocation of the unit, one server pid). */
 export interface ServerLog {
   /** systemd invocation id, or null where the log has none. */
@@ -111,6 +121,8 @@ export interface ServerLog {
   readonly preloadIgnored: Seen | null;
   readonly requestsOk: Seen | null;
   readonly requestsFailed: Seen | null;
+  /** The last of the requests that ran a model, whatever their status, oldest first; 64 at most. */
+  readonly requests: readonly RequestSeen[];
   readonly offloaded: { readonly layers: number; readonly of: number; readonly sample: LogSample } | null;
   /** systemd's own word on the end of the main process. */
   readonly mainExited: (Seen & { readonly code: string; readonly status: string }) | null;

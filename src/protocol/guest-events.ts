@@ -21,6 +21,7 @@ export type ShimEvent =
   | { readonly kind: "init-call-failed"; readonly rc: number; readonly status: number }
   | { readonly kind: "call-invoked"; readonly callId: number; readonly dataLen: number }
   | { readonly kind: "call-sent"; readonly callId: number; readonly seq: number; readonly dataLen: number }
+  | { readonly kind: "call-doorbell"; readonly callId: number }
   | { readonly kind: "call-done"; readonly callId: number; readonly seq: number }
   | { readonly kind: "call-forwarded"; readonly name: string }
   | { readonly kind: "debug-on" }

@@ -41,6 +41,7 @@ const EXPECTED: Readonly<Record<string, readonly GuestEvent[]>> = {
   "debug-on/head": [{ kind: "debug-on" }, { kind: "debug-on" }],
   "call-invoked/any, with VGPU_DEBUG or before mar-2026": [{ kind: "call-invoked", callId: 0x32, dataLen: 200000 }],
   "call-sent/any, with VGPU_DEBUG or before mar-2026": [{ kind: "call-sent", callId: 0x30, seq: 3, dataLen: 0 }],
+  "call-doorbell/any, with VGPU_DEBUG or before mar-2026": [{ kind: "call-doorbell", callId: 0x30 }],
   "call-done/any, with VGPU_DEBUG or before mar-2026": [{ kind: "call-done", callId: 0x50, seq: 19 }],
   "call-forwarded/any, with VGPU_DEBUG or before mar-2026": [
     { kind: "call-forwarded", name: "cuLaunchKernel" },

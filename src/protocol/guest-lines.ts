@@ -8,6 +8,16 @@ export const SHIM_LINES = [...SHIM_CALL_LINES, ...SHIM_ERROR_LINES];
 /** Every grammar of a guest's log. */
 export const GUEST_GRAMMARS = [...SHIM_LINES, ...OLLAMA_LINES, ...MANAGER_LINES];
 
+/**
+ * One of these stands in every line of a shim that says something: a part of its tag, or, in a line that was torn from
+ * its tag, what a message begins with.
+ */
+export const SHIM_WORDS: readonly string[] = [
+  "cuda-transport",
+  "vgpu",
+  ...new Set(SHIM_LINES.flatMap(({ markers }) => markers)),
+].filter((word, index, all) => all.findIndex((other) => word.includes(other)) === index);
+
 const workload = new LineMatcher([...SHIM_LINES, ...OLLAMA_LINES]);
 const manager = new LineMatcher(MANAGER_LINES);
 

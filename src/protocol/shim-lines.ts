@@ -198,6 +198,14 @@ const CALLS = lines("Shim lines: calls", [
     event: (m) => ({ kind: "call-sent", callId: hexadecimal(m, 1), seq: decimal(m, 2), dataLen: decimal(m, 3) }),
   },
   {
+    id: "call-doorbell",
+    generation: "any, with VGPU_DEBUG or before mar-2026",
+    markers: ["RINGING DOORBELL: "],
+    pattern: /RINGING DOORBELL: MMIO write to VGPU-STUB \(call_id=0x([0-9a-fA-F]{1,8})/y,
+    examples: ["[cuda-transport] RINGING DOORBELL: MMIO write to VGPU-STUB (call_id=0x0030, pid=129294)"],
+    event: (m) => ({ kind: "call-doorbell", callId: hexadecimal(m, 1) }),
+  },
+  {
     id: "call-done",
     generation: "any, with VGPU_DEBUG or before mar-2026",
     markers: ["RECEIVED from VGPU-STUB: "],

@@ -44,7 +44,7 @@ export class LogActivity {
   add(entry: LogEntry): void {
     const text = entry.message.toString("latin1");
     const line: SeenLine = { entry, text, at: entry.at, ordinal: this.#ordinal };
-    this.#ordinal += 1;
+    this.#ordinal += entry.folded ?? 1;
     if (entry.truncated) this.#truncated += 1;
     if (entry.bootId !== null) {
       if (entry.fromManager) this.#addManagerLine(line, matchManagerLine(text), 0);

@@ -73,6 +73,7 @@ const READ: LogReadSummary = {
   bytes: 1,
   firstAt: null,
   lastAt: null,
+  newestAt: null,
   suppressed: 0,
   gaps: [],
   machineIds: [],

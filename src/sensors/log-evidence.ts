@@ -40,6 +40,23 @@ export interface SeenLine {
   readonly ordinal: number;
 }
 
+/** Lines that this one stands for. */
+export function linesOf({ entry }: SeenLine): number {
+  return entry.folded ?? 1;
+}
+
+/** When was heard of something first; see `laterOf`. */
+export function earlierOf({ entry, at }: SeenLine, before: number | null): number | null {
+  if (at === null || before === null || entry.folded === undefined) return before ?? at;
+  return Math.min(at, before);
+}
+
+/** When was heard of something last: by this line, or before. Folded lines are told of late, in no order of time. */
+export function laterOf({ entry, at }: SeenLine, before: number | null): number | null {
+  if (at === null || before === null || entry.folded === undefined) return at ?? before;
+  return Math.max(at, before);
+}
+
 function quoteOf(line: SeenLine, match: EventMatch, offset: number): Quote {
   const start = match.start + offset;
   const lead = LEAD.exec(line.text.slice(Math.max(0, start - LEAD_LENGTH), start))?.[0].length ?? 0;
@@ -84,7 +101,7 @@ export class Tally {
   note(line: SeenLine, match: EventMatch, offset = 0): this {
     this.#last = quoteOf(line, match, offset);
     this.#first ??= this.#last;
-    this.#count += 1;
+    this.#count += linesOf(line);
     return this;
   }
 

@@ -13,7 +13,7 @@ const ZEROS = Buffer.alloc(WINDOW_BYTES);
 const LOCATOR = /:(\d{1,15})$/;
 
 /** One line of a plain file. The message is the whole line, its time prefix included. */
-class FileLine implements LogEntry {
+export class FileLine implements LogEntry {
   readonly at: number | null;
   readonly message: Buffer;
   readonly truncated: boolean;
@@ -21,10 +21,12 @@ class FileLine implements LogEntry {
   readonly bootId = null;
   readonly invocationId = null;
   readonly fromManager: boolean;
+  readonly folded?: number;
   readonly #path: string;
   readonly #offset: number;
 
-  constructor(path: string, offset: number, message: Buffer, truncated: boolean, prefix: LinePrefix) {
+  constructor(path: string, offset: number, message: Buffer, truncated: boolean, prefix: LinePrefix, folded = 0) {
+    if (folded > 0) this.folded = folded;
     this.at = prefix.at;
     this.message = message;
     this.truncated = truncated;
@@ -53,27 +55,27 @@ interface OpenLine {
  * the file or one line of it is. Reads what is there at the start; lines appended meanwhile are for the next reading.
  */
 export class LogFileReader implements LogReader {
-  readonly #fs: RootFs;
-  readonly #path: string;
+  readonly fs: RootFs;
+  readonly path: string;
 
   constructor(path: string, fs: RootFs) {
-    this.#fs = fs;
-    this.#path = path;
+    this.fs = fs;
+    this.path = path;
   }
 
   async read(onEntry: (entry: LogEntry) => void, options: LogReadOptions): Promise<LogReadSummary> {
     const tally = new LogTally();
     let handle: FileHandle | null = null;
     try {
-      handle = await this.#fs.open(this.#path);
-      await new FileRun(this.#path, handle, tally, onEntry, options).run();
+      handle = await this.fs.open(this.path);
+      await new FileRun(this.path, handle, tally, onEntry, options).run();
     } catch (error) {
       if (handle !== null && !isSystemError(error)) throw error;
-      tally.gaps.add(notReadFromError(error, this.#path).detail);
+      tally.gaps.add(notReadFromError(error, this.path).detail);
     } finally {
       await handle?.close();
     }
-    return tally.summary("file", this.#path);
+    return tally.summary("file", this.path);
   }
 }
 

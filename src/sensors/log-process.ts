@@ -1,7 +1,7 @@
 import type { ErrorSeen, ShimProcessLog } from "../facts/log.ts";
 import type { EventMatch } from "../protocol/grammar.ts";
 import type { GuestEvent } from "../protocol/guest-events.ts";
-import { BoundedMap, type SeenLine, Tally } from "./log-evidence.ts";
+import { BoundedMap, earlierOf, laterOf, linesOf, type SeenLine, Tally } from "./log-evidence.ts";
 
 /** Groups of errors kept of one process, per sort; the ones seen longest ago give way. */
 const ERROR_GROUPS = 64;
@@ -68,9 +68,9 @@ export class ProcessLog {
 
   /** A line of this process, whatever it says. */
   noteLine(line: SeenLine): void {
-    this.#lines += 1;
-    this.#firstAt ??= line.at;
-    this.#lastAt = line.at ?? this.#lastAt;
+    this.#lines += linesOf(line);
+    this.#firstAt = earlierOf(line, this.#firstAt);
+    this.#lastAt = laterOf(line, this.#lastAt);
   }
 
   note(event: GuestEvent, line: SeenLine, match: EventMatch): void {
@@ -119,7 +119,7 @@ export class ProcessLog {
         this.#timeouts.note(TRANSPORT_TIMEOUT, event.callId, line, match);
         break;
       case "call-invoked":
-        this.#invoked += 1;
+        this.#invoked += linesOf(line);
         this.#debug = true;
         break;
       case "call-sent":
@@ -127,7 +127,7 @@ export class ProcessLog {
         this.#debug = true;
         break;
       case "call-done":
-        this.#done += 1;
+        this.#done += linesOf(line);
         this.#debug = true;
         this.#answered.note(line, match);
         break;

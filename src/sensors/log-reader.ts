@@ -14,6 +14,35 @@ export interface LogEntry {
   readonly fromManager: boolean;
   /** Journal cursor or "path:byte offset". */
   readonly locator: string;
+  /**
+   * Present on a per-call line that was read in bulk: it stands for so many lines of the same shape, process and stream,
+   * of which it is the last. Their calls are told apart from it (`LogFold`).
+   */
+  readonly folded?: number;
+}
+
+/** What a bulk reading hands on beside the entries. */
+export interface LogFold {
+  add(entry: LogEntry): void;
+  /** Calls whose lines were folded. */
+  addCounted(calls: CountedCalls): void;
+  /** Per-call lines that were folded, and their bytes. */
+  addDebugLines(lines: number, bytes: number): void;
+  /** Lines of the unit that a journal kept from `atMs` on, for 0.2 s at most, and that are not handed on as such. */
+  noteLines(atMs: number, lines: number): void;
+}
+
+/** Calls of one process by one call id, as a part of the log has them. */
+export interface CountedCalls {
+  readonly pid: number;
+  readonly callId: number;
+  readonly count: number;
+  readonly bytes: number;
+  /** Failures by result. */
+  readonly failures: readonly (readonly [result: number, count: number])[];
+  /** Epoch milliseconds of the first and the last. */
+  readonly firstAt: number | null;
+  readonly lastAt: number | null;
 }
 
 export interface LogReadOptions {
@@ -38,6 +67,8 @@ export interface LogReadSummary {
   readonly bytes: number;
   readonly firstAt: number | null;
   readonly lastAt: number | null;
+  /** When the newest entry of any unit was written, epoch milliseconds; null where that is not known. */
+  readonly newestAt: number | null;
   /** Sum of journald's N_DROPPED records for the unit in the window. */
   readonly suppressed: number;
   /** Corrupt files, cut lines, limits met, files that vanished: each in words. */

@@ -1,12 +1,15 @@
 import type { DiscoverySeen, ServerLog } from "../facts/log.ts";
+import { parseGoDuration } from "../protocol/go-duration.ts";
 import type { EventMatch } from "../protocol/grammar.ts";
 import type { GuestEvent, GuestEventKind } from "../protocol/guest-events.ts";
 import { endOf, type RunnerEnd } from "../protocol/ollama-lines.ts";
-import { BoundedMap, type SeenLine, Tally } from "./log-evidence.ts";
+import { BoundedMap, earlierOf, laterOf, linesOf, type SeenLine, Tally } from "./log-evidence.ts";
 import { ProcessLog } from "./log-process.ts";
 
 const PROCESSES = 64;
 const STREAMS = 64;
+/** Requests that are kept: the last of them. */
+const REQUESTS = 64;
 /** Devices of one discovery round that are kept. */
 const DEVICES = 16;
 /** Discovery lines further apart than this are of two rounds: in milliseconds, and in lines of this server. */
@@ -50,6 +53,7 @@ export class ServerLife {
   readonly #plain = new Map<GuestEventKind, Tally>();
   readonly #requestsOk = new Tally();
   readonly #requestsFailed = new Tally();
+  #requests: { readonly status: number; readonly durationMs: number | null; readonly tally: Tally }[] = [];
   readonly #offloaded = new Tally();
   readonly #runnerFault = new Tally();
   /** A runner said itself why it gives up: the abort that follows is its own doing. */
@@ -75,9 +79,9 @@ export class ServerLife {
   }
 
   noteLine(line: SeenLine): void {
-    this.#lines += 1;
-    this.firstAt ??= line.at;
-    this.#lastAt = line.at ?? this.#lastAt;
+    this.#lines += linesOf(line);
+    this.firstAt = earlierOf(line, this.firstAt);
+    this.#lastAt = laterOf(line, this.#lastAt);
     if (!line.entry.fromManager) this.#pid ??= line.entry.pid;
   }
 
@@ -134,6 +138,8 @@ export class ServerLife {
       case "request":
         if (event.inference && event.status >= 200 && event.status < 300) this.#requestsOk.note(line, match);
         if (event.inference && event.status >= 500) this.#requestsFailed.note(line, match);
+        // The server writes it as a line of its own; further in it is text that anybody may have made it log.
+        if (event.inference && match.start + offset === 0) this.#noteRequest(event, line, match);
         break;
       case "unit-started":
         this.started = true;
@@ -154,6 +160,12 @@ export class ServerLife {
       default:
         break;
     }
+  }
+
+  #noteRequest(event: Extract<GuestEvent, { kind: "request" }>, line: SeenLine, match: EventMatch): void {
+    const durationMs = parseGoDuration(event.durationText);
+    this.#requests.push({ status: event.status, durationMs, tally: new Tally().note(line, match) });
+    if (this.#requests.length > 2 * REQUESTS) this.#requests = this.#requests.slice(-REQUESTS);
   }
 
   #noteCrash(end: RunnerEnd, line: SeenLine, match: EventMatch): void {
@@ -200,6 +212,10 @@ export class ServerLife {
       preloadIgnored: seen("preload-ignored"),
       requestsOk: this.#requestsOk.seen(),
       requestsFailed: this.#requestsFailed.seen(),
+      requests: this.#requests.slice(-REQUESTS).flatMap(({ status, durationMs, tally }) => {
+        const sample = tally.sample();
+        return sample === null ? [] : [{ status, durationMs, sample }];
+      }),
       offloaded: this.#offload === null || offloadSample === null ? null : { ...this.#offload, sample: offloadSample },
       mainExited: this.#mainExited.with(this.#exit),
       unitFailed: this.#unitFailed.with(this.#result),

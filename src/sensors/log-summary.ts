@@ -11,6 +11,7 @@ export class LogTally {
   bytes = 0;
   suppressed = 0;
   readonly gaps = new Gaps();
+  #newestAt: number | null = null;
   readonly #machineIds = new Set<string>();
   readonly #bootIds = new Set<string>();
   #firstAt: number | null = null;
@@ -32,6 +33,11 @@ export class LogTally {
     }
   }
 
+  /** The newest entry of a file, epoch microseconds; 0 when it has none. */
+  newest(realtime: number): void {
+    if (realtime > 0) this.#newestAt = Math.max(this.#newestAt ?? 0, Math.floor(realtime / 1000));
+  }
+
   machine(machineId: string): void {
     if (this.#machineIds.size < NAMES_LIMIT) this.#machineIds.add(machineId);
   }
@@ -49,6 +55,7 @@ export class LogTally {
       bytes: this.bytes,
       firstAt: this.#firstAt,
       lastAt: this.#lastAt,
+      newestAt: this.#newestAt ?? this.#lastAt,
       suppressed: this.suppressed,
       gaps: this.gaps.list(),
       machineIds: [...this.#machineIds],

@@ -1,19 +1,26 @@
 import { realpath } from "node:fs/promises";
+import type { Ledger } from "../facts/ledger.ts";
 import type { LogFacts } from "../facts/log.ts";
 import { notRead, type Reading, valueIn, wasRead } from "../facts/reading.ts";
 import type { UnitFacts, WorkloadFacts } from "../facts/workload.ts";
 import type { SensorContext } from "./context.ts";
 import { defaultJournal } from "./journal/directory.ts";
+import { LogLedger } from "./ledger/log-ledger.ts";
+import { DEFAULT_RATE_LIMIT, type RateLimit } from "./ledger/rate-cap.ts";
+import { readRateLimit } from "./ledger/rate-limit.ts";
 import { LogActivity } from "./log-activity.ts";
 import { LogFileReader } from "./log-file.ts";
-import type { LogReader, LogReadOptions } from "./log-reader.ts";
+import type { CountedCalls, LogEntry, LogFold, LogReader, LogReadOptions, LogReadSummary } from "./log-reader.ts";
 import { mergeLogs } from "./merge-logs.ts";
 import { openLog } from "./open-log.ts";
+import { readInBulk } from "./read-in-bulk.ts";
 import { RootFs } from "./root-fs.ts";
 
 /** The logs that were read, and which plain files they are. */
 export interface LogChoice {
   readonly facts: LogFacts;
+  /** Calls by the per-call lines of the same reading. */
+  readonly ledger: Ledger;
   /** Real paths of the files given. */
   readonly files: readonly string[];
 }
@@ -56,7 +63,7 @@ export async function givenSources(given: GivenLogs, signal: AbortSignal): Promi
 export async function readGivenLogs(given: GivenLogs, signal: AbortSignal): Promise<Reading<LogChoice>> {
   const sources = await givenSources(given, signal);
   if (sources === null) return notRead("skipped", "no log was named");
-  return wasRead({ facts: await readAll(sources.readers, sources.options), files: sources.files });
+  return wasRead({ ...(await readAll(sources, DEFAULT_RATE_LIMIT, null)), files: sources.files });
 }
 
 /**
@@ -83,8 +90,10 @@ export async function readDefaultLogs(
   unit: Reading<UnitFacts>,
   workload: Reading<WorkloadFacts>,
 ): Promise<Reading<LogChoice>> {
-  const { readers, options, files } = await defaultSources(context, unit, workload);
-  return wasRead({ facts: await readAll(readers, options), files });
+  const sources = await defaultSources(context, unit, workload);
+  const rateLimit = await readRateLimit(context.fs, sources.options.unit);
+  const nowMs = context.fs.live ? context.now() : null;
+  return wasRead({ ...(await readAll(sources, rateLimit, nowMs)), files: sources.files });
 }
 
 /** With --pid the process's own unit is the one whose lines count. */
@@ -121,12 +130,49 @@ function defaultSince(
   return last === null ? context.now() - LOOK_BACK_MS : last - BEFORE_START_MS;
 }
 
-async function readAll(readers: readonly LogReader[], options: LogReadOptions): Promise<LogFacts> {
-  const parts: LogFacts[] = [];
-  for (const reader of readers) {
-    const activity = new LogActivity(options.unit);
-    const summary = await reader.read((entry) => activity.add(entry), options);
-    parts.push(activity.facts([summary]));
+/** What the doctor makes of one log: what happened, and the calls by their lines. */
+class DoctorFold implements LogFold {
+  readonly activity: LogActivity;
+  readonly ledger: LogLedger;
+
+  constructor(unit: string, rateLimit: RateLimit | null) {
+    this.ledger = new LogLedger({ everyLine: true, rateLimit });
+    this.activity = new LogActivity(unit);
   }
-  return mergeLogs(parts);
+
+  add(entry: LogEntry): void {
+    this.activity.add(entry);
+    this.ledger.add(entry);
+  }
+
+  addCounted(calls: CountedCalls): void {
+    this.ledger.addCounted(calls);
+  }
+
+  addDebugLines(lines: number, bytes: number): void {
+    this.ledger.addDebugLines(lines, bytes);
+  }
+
+  noteLines(atMs: number, lines: number): void {
+    this.ledger.noteLines(atMs, lines);
+  }
+}
+
+/** `rateLimit`: journald's for the unit. `nowMs`: null for logs that are not this machine's own. */
+async function readAll(
+  { readers, options }: LogSources,
+  rateLimit: RateLimit | null,
+  nowMs: number | null,
+): Promise<Omit<LogChoice, "files">> {
+  const parts: LogFacts[] = [];
+  const summaries: LogReadSummary[] = [];
+  const ledger = new LogLedger({ everyLine: true });
+  for (const reader of readers) {
+    const newFold = () => new DoctorFold(options.unit, rateLimit);
+    const { fold, summary } = await readInBulk(reader, { ...options, lines: "all" }, newFold);
+    summaries.push(summary);
+    parts.push(fold.activity.facts([summary]));
+    ledger.absorb(fold.ledger);
+  }
+  return { facts: mergeLogs(parts), ledger: ledger.ledger(summaries, nowMs) };
 }

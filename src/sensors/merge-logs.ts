@@ -69,6 +69,7 @@ function mergeLives(a: ServerLog, b: ServerLog): ServerLog {
     preloadIgnored: a.preloadIgnored ?? b.preloadIgnored,
     requestsOk: a.requestsOk ?? b.requestsOk,
     requestsFailed: a.requestsFailed ?? b.requestsFailed,
+    requests: [...a.requests, ...b.requests],
     offloaded: a.offloaded ?? b.offloaded,
     mainExited: a.mainExited ?? b.mainExited,
     unitFailed: a.unitFailed ?? b.unitFailed,

@@ -13,10 +13,10 @@ const JOURNAL_SIGNATURE = "LPKSHHRH";
 const START_BYTES = 4096;
 
 /** What lies at a path: a directory, a journal file, a journal in export format, or plain text. */
-export type LogKind = "directory" | "journal" | "export" | "text";
+type LogKind = "directory" | "journal" | "export" | "text";
 
 /** Tells by what is there, not by the name alone. Rejects with the system's error when it cannot be opened. */
-export async function kindOfLog(path: string, fs: RootFs): Promise<LogKind> {
+async function kindOfLog(path: string, fs: RootFs): Promise<LogKind> {
   if ((await fs.stat(path)).isDirectory) return "directory";
   const { bytes } = await fs.read(path, START_BYTES);
   const signed = bytes.toString("latin1", 0, JOURNAL_SIGNATURE.length) === JOURNAL_SIGNATURE;

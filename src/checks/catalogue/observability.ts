@@ -51,7 +51,7 @@ export const OBSERVABILITY_CAUSES: readonly Cause[] = [
     fixedBy: "guest operator",
     message: "journald suppressed {count} lines of {unit} in the window: a missing line proves nothing.",
     remedy: {
-      text: "Set LogRateLimitIntervalSec=0 in the unit, or send stderr to a file; the per-call lines come from VGPU_DEBUG, which is not needed.",
+      text: "Set LogRateLimitIntervalSec=1us in the unit (0 there means the default limit), or send stderr to a file; the per-call lines come from VGPU_DEBUG, which is not needed.",
       commands: ["systemctl show {unit} -p LogRateLimitIntervalUSec"],
     },
   },

@@ -17,10 +17,11 @@ export class JournalEntry implements LogEntry, EntryPosition {
   /** Set by the reader before the entry is handed on. Equal messages share one buffer: do not write to it. */
   message: Buffer = NO_MESSAGE;
   truncated = false;
+  readonly folded?: number;
   readonly #hashHigh: number;
   readonly #hashLow: number;
 
-  constructor(at: Omit<EntryPosition, "xorHash">, hashHigh: number, hashLow: number, fields: EntryFields) {
+  constructor(at: Omit<EntryPosition, "xorHash">, hashHigh: number, hashLow: number, fields: EntryFields, folded = 0) {
     this.seqnumId = at.seqnumId;
     this.seqnum = at.seqnum;
     this.bootId = at.bootId;
@@ -31,6 +32,7 @@ export class JournalEntry implements LogEntry, EntryPosition {
     this.pid = fields.pid;
     this.invocationId = fields.invocationId;
     this.fromManager = !fields.ofWorkload;
+    if (folded > 0) this.folded = folded;
   }
 
   get at(): number {

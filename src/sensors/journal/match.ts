@@ -113,14 +113,20 @@ function wholeNumber(text: string): number | null {
 /** Tells what fields mean for one unit. */
 export class UnitMatch {
   readonly #table: ReadonlyMap<string, FieldSays>;
+  /** The fields that name the unit: of its own entries, then of those about it. */
+  readonly naming: readonly string[];
 
   constructor(unit: string) {
-    this.#table = new Map([
+    const naming = [
       [`_SYSTEMD_UNIT=${unit}`, says(SAYS.workload)],
       [`UNIT=${unit}`, says(SAYS.aboutUnit)],
-      ["_UID=0", says(SAYS.root)],
       [`OBJECT_SYSTEMD_UNIT=${unit}`, says(SAYS.objectUnit)],
       [`COREDUMP_UNIT=${unit}`, says(SAYS.coredumpUnit)],
+    ] as const;
+    this.naming = naming.map(([field]) => field);
+    this.#table = new Map([
+      ...naming,
+      ["_UID=0", says(SAYS.root)],
       [`MESSAGE_ID=${MESSAGE_COREDUMP}`, says(SAYS.coredumpMessage)],
       [`MESSAGE_ID=${MESSAGE_DROPPED}`, says(SAYS.suppressedMessage)],
       ["_PID=1", { says: SAYS.manager, name: "pid", value: "1" }],
@@ -152,12 +158,10 @@ export class UnitMatch {
   }
 }
 
-/** First four bytes, as a little-endian number, of every field name that `UnitMatch.field` knows. */
-const STARTS: ReadonlySet<number> = new Set(
-  ["_SYS", "UNIT", "_UID", "OBJE", "CORE", "MESS", "_PID", "INVO", "_MAC", "N_DR"].map((start) =>
-    Buffer.from(start, "latin1").readUInt32LE(0),
-  ),
-);
+/** First four bytes of every field name that `UnitMatch.field` knows. */
+export const FIELD_STARTS = ["_SYS", "UNIT", "_UID", "OBJE", "CORE", "MESS", "_PID", "INVO", "_MAC", "N_DR"] as const;
+/** The same as little-endian numbers. */
+const STARTS: ReadonlySet<number> = new Set(FIELD_STARTS.map((start) => Buffer.from(start, "latin1").readUInt32LE(0)));
 
 /** A cheap test before `UnitMatch.field`: most payloads of a journal are messages and times. */
 export function mayBeKnownField(firstFourBytes: number): boolean {

@@ -1,6 +1,6 @@
 import { MESSAGE_LIMIT } from "../log-limits.ts";
 import { DECOMPRESSED_LIMIT, decompress } from "./decompress.ts";
-import { type Hash64, jenkinsHash, sipHash24 } from "./hash.ts";
+import { payloadHash } from "./hash.ts";
 import { readU64 } from "./header.ts";
 import type { JournalFile } from "./journal-file.ts";
 import { type Message, MessageCache } from "./message-cache.ts";
@@ -9,7 +9,6 @@ import { COMPRESSED_MASK, DATA_ENTRIES_AT, DATA_HASH_AT, type Layout } from "./o
 const NAME = Buffer.from("MESSAGE=", "latin1");
 const NAME_BYTES = NAME.length;
 const FIRST_READ = 4096;
-const HASH_PADDING = 12;
 
 /** Reads the messages of one journal file, by the offset of their DATA object. */
 export class MessageLoader {
@@ -86,11 +85,7 @@ export class MessageLoader {
   }
 
   #hashOf(payload: Buffer): bigint {
-    if (this.#file.header.keyedHash) return sipHash24(this.#file.header.fileId, payload);
-    const padded = Buffer.from(new ArrayBuffer(payload.length + HASH_PADDING));
-    payload.copy(padded);
-    const hash: Hash64 = { hi: 0, lo: 0 };
-    jenkinsHash(new DataView(padded.buffer), 0, payload.length, hash);
-    return (BigInt(hash.hi >>> 0) << 32n) | BigInt(hash.lo >>> 0);
+    const { keyedHash, fileId } = this.#file.header;
+    return payloadHash(keyedHash ? fileId : null, payload);
   }
 }

@@ -7,18 +7,16 @@ import type { FoundFiles } from "./find-files.ts";
 import type { JournalFile } from "./journal-file.ts";
 import { UnitMatch } from "./match.ts";
 import { mergeJournals } from "./merge.ts";
-import { endsBefore, openJournalFiles } from "./open-files.ts";
+import { endsBefore, type JournalPlace, openJournalFiles } from "./open-files.ts";
 
 /** Reads the journal files of one place as one journal, directly, without journalctl or libsystemd. */
 export class JournalReader implements LogReader {
-  readonly #fs: RootFs;
-  readonly #path: string;
-  readonly #find: () => Promise<FoundFiles>;
+  readonly fs: RootFs;
+  readonly place: JournalPlace;
 
   constructor(fs: RootFs, path: string, find: () => Promise<FoundFiles>) {
-    this.#fs = fs;
-    this.#path = path;
-    this.#find = find;
+    this.fs = fs;
+    this.place = { path, find };
   }
 
   async read(onEntry: (entry: LogEntry) => void, options: LogReadOptions): Promise<LogReadSummary> {
@@ -33,9 +31,9 @@ export class JournalReader implements LogReader {
     const files = new Map<string, JournalFile>();
     let cursorSeen = false;
     try {
-      const place = { path: this.#path, find: this.#find };
-      await openJournalFiles(this.#fs, place, files, tally.gaps, options.signal);
+      await openJournalFiles(this.fs, this.place, files, tally.gaps, options.signal);
       for (const file of files.values()) {
+        tally.newest(file.header.tailRealtime);
         const passed = passedOver(file, scan);
         if (passed === null) continue;
         // Its header says that it has nothing of the window: looked at, in that sense.
@@ -66,12 +64,12 @@ export class JournalReader implements LogReader {
     if (options.signal.aborted) tally.stopped();
     else if (cursor !== null && !cursorSeen) {
       tally.gaps.add(
-        `${this.#path}: the entry of the cursor is not there any more; started at the first one later than it`,
+        `${this.place.path}: the entry of the cursor is not there any more; started at the first one later than it`,
       );
     }
     if (tally.scanned === 0 && tally.gaps.list().length === 0)
-      tally.gaps.add(`${this.#path}: the journal has no entries`);
-    return tally.summary("journal", this.#path);
+      tally.gaps.add(`${this.place.path}: the journal has no entries`);
+    return tally.summary("journal", this.place.path);
   }
 }
 

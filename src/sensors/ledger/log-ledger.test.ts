@@ -27,6 +27,7 @@ const SUMMARY: LogReadSummary = {
   bytes: 500,
   firstAt: 1000,
   lastAt: 5000,
+  newestAt: 5000,
   suppressed: 0,
   gaps: [],
   machineIds: [],
@@ -38,14 +39,14 @@ const invoked = (callId: string, bytes: number, pid = RUNNER) =>
   `[cuda-transport] cuda_transport_call() INVOKED: call_id=${callId} data_len=${bytes} tp=0x5594ede26bc0 bar0=0x7f39b5123000 (pid=${pid})`;
 
 function ledgerOf(entries: readonly LogEntry[], summary: Partial<LogReadSummary> = {}) {
-  const ledger = new LogLedger();
+  const ledger = new LogLedger({ everyLine: true });
   for (const one of entries) ledger.add(one);
-  return { ...ledger.ledger([{ ...SUMMARY, ...summary }]), cost: ledger.debugCost() };
+  return ledger.ledger([{ ...SUMMARY, ...summary }]);
 }
 
 describe("the ledger of a log", () => {
   it("counts a call once, by process and call id, with the bytes before chunking", () => {
-    const { calls, coverage, cost } = ledgerOf([
+    const { calls, coverage, debugCost } = ledgerOf([
       entry(invoked("0x0050", 88), 1000),
       entry("[cuda-transport] SENDING to VGPU-STUB: call_id=0x0050 seq=14 args=0 data_len=88 (pid=1203)", 1001),
       entry("[cuda-transport] RECEIVED from VGPU-STUB: call_id=0x0050 seq=14 status=DONE (pid=1203)", 1002),
@@ -65,7 +66,46 @@ describe("the ledger of a log", () => {
       { pid: RUNNER, count: 2, bytes: 178, first: 1000, last: 3000 },
     );
     assert.equal(calls.find(({ callId }) => callId === 0x3c)?.pid, 99);
-    assert.equal(cost?.lines, 5);
+    assert.equal(debugCost?.lines, 5);
+  });
+
+  it("counts what debug logging costs: every line for single calls, and nothing else", () => {
+    const lines = [
+      invoked("0x0050", 88),
+      "[cuda-transport] SENDING to VGPU-STUB: call_id=0x0050 seq=14 args=0 data_len=88 (pid=1203)",
+      "[cuda-transport] RINGING DOORBELL: MMIO write to VGPU-STUB (call_id=0x0050, pid=1203)",
+      "[cuda-transport] RECEIVED from VGPU-STUB: call_id=0x0050 seq=14 status=DONE (pid=1203)",
+    ];
+    const others = ["[cuda-transport] Connected (vm_id=11) data_path=BAR1", "[GIN] 200"];
+    const { debugCost } = ledgerOf([...lines, ...others].map((line) => entry(line)));
+    assert.deepEqual(debugCost, { lines: 4, bytes: lines.join("").length });
+    assert.deepEqual(ledgerOf(others.map((line) => entry(line))).debugCost, { lines: 0, bytes: 0 });
+  });
+
+  it("does not claim to know that cost where only lines with calls come by", () => {
+    const ledger = new LogLedger();
+    ledger.add(entry(invoked("0x0050", 88)));
+    assert.equal(ledger.ledger([SUMMARY]).debugCost, null);
+  });
+
+  it("flags a journal's burst that ends at journald's limit, and not a file's", () => {
+    const burst = Array.from({ length: 12_500 }, () => ({ ...entry(invoked("0x0050", 88)), bootId: "b" }));
+    const { coverage, gaps, possibleDrops } = ledgerOf(burst);
+    assert.deepEqual(possibleDrops, { intervals: 1, intervalMs: 30_000, lines: 12_500, exact: true });
+    assert.equal(coverage, "partial");
+    assert.match(gaps.join(), /possibly .* 1 interval of 30 s exactly as many lines .* \(12500\)/);
+    const record = { ...entry("Suppressed 7 messages from ollama.service", 40_000), fromManager: true, bootId: "b" };
+    const told = ledgerOf([...burst, record, { ...entry("x", 40_000), bootId: "b" }], { suppressed: 7 });
+    assert.deepEqual([told.possibleDrops, told.dropped], [null, 7]);
+    assert.equal(
+      ledgerOf(
+        burst.map((one) => ({ ...one, bootId: null })),
+        { kind: "file" },
+      ).possibleDrops,
+      null,
+    );
+    const ofAProgram = { ...record, fromManager: false };
+    assert.notEqual(ledgerOf([...burst, ofAProgram]).possibleDrops, null);
   });
 
   it("counts every copy of a text that the journal hands on as the same bytes", () => {

@@ -1,9 +1,11 @@
-import type { CallCount, Ledger } from "../../facts/ledger.ts";
+import type { CallCount, Ledger, PossibleDrops } from "../../facts/ledger.ts";
 import { type EventMatch, pidOf } from "../../protocol/grammar.ts";
 import type { GuestEvent } from "../../protocol/guest-events.ts";
-import { matchLine } from "../../protocol/guest-lines.ts";
+import { matchLine, matchManagerLine } from "../../protocol/guest-lines.ts";
 import { TRANSPORT_FAILED_RESULT, transportError } from "../../protocol/status.ts";
-import type { LogEntry, LogReadSummary } from "../log-reader.ts";
+import { counted } from "../log-limits.ts";
+import type { CountedCalls, LogEntry, LogFold, LogReadSummary } from "../log-reader.ts";
+import { DEFAULT_RATE_LIMIT, RateCap, type RateLimit } from "./rate-cap.ts";
 
 /** More processes and call ids than any workload has; what comes beyond is a gap. */
 const MAX_GROUPS = 4096;
@@ -29,30 +31,24 @@ export interface Line {
 /** Marks of the shims' lines: only those name a process that later lines are of. */
 const SHIM = /\[(?:cuda-transport|libvgpu-\w{1,16})\]/;
 
-/** Calls of one process by one call id, as a part of the log has them. */
-export interface CountedCalls {
-  readonly pid: number;
-  readonly callId: number;
-  readonly count: number;
-  readonly bytes: number;
-  /** Failures by result. */
-  readonly failures: readonly (readonly [result: number, count: number])[];
-  /** Epoch milliseconds of the first and the last. */
-  readonly firstAt: number | null;
-  readonly lastAt: number | null;
+export interface LogLedgerOptions {
+  /** journald's limit for the unit; null: it has none. journald's default where it is not given. */
+  readonly rateLimit?: RateLimit | null;
+  /**
+   * Every line comes by here, through `add` or summed up in `addDebugLines`: what debug logging costs is then known. Not
+   * so where only lines with calls are handed on.
+   */
+  readonly everyLine?: boolean;
 }
 
-/** What debug logging itself costs: lines that exist for calls alone, and their bytes before journald adds its own. */
-export interface DebugCost {
-  readonly lines: number;
-  readonly bytes: number;
-}
+/** journald's record of what it dropped, in the words that only its own lines are believed for. */
+const SUPPRESSED = Buffer.from("Suppressed ");
 
 /**
  * Counts transport calls by the lines that VGPU_DEBUG makes ("INVOKED": one for each call, before it is cut into
  * chunks), and the failures, which are printed without it. Exact for what the log has; what it lacks is a gap.
  */
-export class LogLedger {
+export class LogLedger implements LogFold {
   readonly #groups = new Map<string, Group>();
   readonly #remembered = new Map<Buffer, Line>();
   /** The pid that each stream (journal _PID) named last: a line without a pid is of the process named before it. */
@@ -61,22 +57,34 @@ export class LogLedger {
   #debugBytes = 0;
   #invoked = 0;
   #beyond = 0;
-  #unnamed = false;
+  readonly #cap: RateCap;
+  readonly #absorbed: RateCap[] = [];
+  readonly #everyLine: boolean;
 
-  /** Whether a call without a pid came before any line of its stream named one. */
-  get unnamed(): boolean {
-    return this.#unnamed;
+  constructor({ rateLimit = DEFAULT_RATE_LIMIT, everyLine = false }: LogLedgerOptions = {}) {
+    this.#cap = new RateCap(rateLimit);
+    this.#everyLine = everyLine;
   }
 
   add(entry: LogEntry): void {
-    if (entry.fromManager) return;
+    if (entry.fromManager) {
+      this.#noteManager(entry.message);
+      return;
+    }
+    if (entry.folded !== undefined) {
+      // Its calls are told in `addCounted`; what it does here is to name the process of lines that name none.
+      const pid = lineOf(entry.message.toString("latin1")).events.find((event) => event.pid !== null)?.pid ?? null;
+      if (pid !== null) this.#named.set(entry.pid, pid);
+      return;
+    }
+    // A journal's entry has a boot, a file's line has none: journald's limit is for the first alone.
+    if (entry.at !== null && entry.bootId !== null) this.noteLines(entry.at, 1);
     let perCall = false;
     const { events, names } = this.#lineOf(entry.message);
     if (names !== null) this.#named.set(entry.pid, names);
     for (const { event, pid: named } of events) {
       if (named !== null) this.#named.set(entry.pid, named);
       const known = named ?? this.#named.get(entry.pid);
-      if (known === undefined && (event.kind === "call-invoked" || failureOf(event) !== null)) this.#unnamed = true;
       const pid = known ?? entry.pid ?? 0;
       switch (event.kind) {
         case "call-invoked":
@@ -84,6 +92,7 @@ export class LogLedger {
           perCall = true;
           break;
         case "call-sent":
+        case "call-doorbell":
         case "call-done":
           perCall = true;
           break;
@@ -93,9 +102,26 @@ export class LogLedger {
         }
       }
     }
-    if (!perCall) return;
-    this.#debugLines += 1;
-    this.#debugBytes += entry.message.length;
+    if (perCall) this.addDebugLines(1, entry.message.length);
+  }
+
+  /**
+   * Lines of the unit in a journal, whatever they say, that were kept at a time (epoch ms): those of a second, or of
+   * less, together. In the order of time; `add` does it by itself.
+   */
+  noteLines(atMs: number, lines: number): void {
+    this.#cap.note(atMs, lines);
+  }
+
+  /** journald's record of dropped lines, told before the lines of its second; `add` does it by itself. */
+  noteReported(): void {
+    this.#cap.reported();
+  }
+
+  /** Lines that exist for single calls alone (docs/wire.md, "Shim lines: calls"), and their bytes. */
+  addDebugLines(lines: number, bytes: number): void {
+    this.#debugLines += lines;
+    this.#debugBytes += bytes;
   }
 
   /** Adds what was counted in a later part of the log. */
@@ -114,20 +140,28 @@ export class LogLedger {
     group.lastAt = lastAt ?? group.lastAt;
   }
 
+  /** Adds what another log of the same workload came to. */
+  absorb(other: LogLedger): void {
+    for (const calls of other.counted()) this.addCounted(calls);
+    this.addDebugLines(other.#debugLines, other.#debugBytes);
+    this.#beyond += other.#beyond;
+    this.#absorbed.push(other.#cap, ...other.#absorbed);
+  }
+
   /** What was counted. */
   counted(): readonly CountedCalls[] {
     return [...this.#groups.values()].map((group) => ({ ...group, failures: [...group.failures] }));
   }
 
-  /** What per-call logging wrote in the window; null where there was none. */
-  debugCost(): DebugCost | null {
-    return this.#debugLines === 0 ? null : { lines: this.#debugLines, bytes: this.#debugBytes };
-  }
-
-  ledger(summaries: readonly LogReadSummary[]): Ledger {
+  /** `nowMs`: now (epoch ms) where the log is this machine's own and silence means something; null for any other log. */
+  ledger(summaries: readonly LogReadSummary[], nowMs: number | null = null): Ledger {
     const dropped = summaries.reduce((sum, { suppressed }) => sum + suppressed, 0);
+    const ofJournal = summaries.some(({ kind }) => kind === "journal");
+    const possibleDrops = ofJournal ? this.#possibleDrops(nowMs ?? newestOf(summaries)) : null;
     const gaps = summaries.flatMap((summary) => summary.gaps);
-    if (dropped > 0) gaps.push(`journald dropped ${dropped} lines of the unit: calls among them are not counted`);
+    if (dropped > 0)
+      gaps.push(`journald dropped ${counted(dropped, "line", "lines")} of the unit: calls among them are not counted`);
+    if (possibleDrops !== null) gaps.push(possibleGap(possibleDrops));
     if (this.#beyond > 0) gaps.push(`${this.#beyond} calls of further processes or call ids were not counted`);
     if (this.#invoked === 0) {
       gaps.push("no per-call line: they exist only with VGPU_DEBUG set, so this log counts no call, not none");
@@ -136,16 +170,33 @@ export class LogLedger {
     const times = summaries.flatMap(({ firstAt, lastAt }) => [firstAt ?? [], lastAt ?? []].flat());
     const pids = [...new Set([...this.#groups.values()].map(({ pid }) => pid))];
     return {
-      source: summaries.some(({ kind }) => kind === "journal") ? "journal" : "file",
+      source: ofJournal ? "journal" : "file",
       from: times.length === 0 ? null : Math.min(...times),
       to: times.length === 0 ? null : Math.max(...times),
       coverage: !read || this.#invoked === 0 ? "none" : gaps.length > 0 ? "partial" : "full",
       gaps,
+      notes: [],
       dropped,
+      possibleDrops,
+      debugCost: this.#everyLine ? { lines: this.#debugLines, bytes: this.#debugBytes } : null,
       calls: [...this.#groups.values()].map(countOf),
       open: [],
-      processes: pids.map((pid) => ({ pid, comm: "", libraries: [] })),
+      processes: pids.map((pid) => ({ pid, comm: "", libraries: [], unit: null, ppid: null })),
     };
+  }
+
+  #possibleDrops(nowMs: number): PossibleDrops | null {
+    for (const cap of [this.#cap, ...this.#absorbed]) {
+      const found = cap.result(nowMs);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  #noteManager(message: Buffer): void {
+    if (!message.includes(SUPPRESSED)) return;
+    const events = matchManagerLine(message.toString("latin1"));
+    if (events.some(({ event }) => event.kind === "messages-suppressed")) this.noteReported();
   }
 
   #lineOf(message: Buffer): Line {
@@ -207,6 +258,19 @@ export function failureOf(event: GuestEvent): { readonly callId: number; readonl
     default:
       return null;
   }
+}
+
+/** After its newest entry nothing is known: a log that ends there is not silent. */
+function newestOf(summaries: readonly LogReadSummary[]): number {
+  return Math.max(0, ...summaries.flatMap(({ newestAt }) => newestAt ?? []));
+}
+
+function possibleGap({ intervals, intervalMs, lines, exact }: PossibleDrops): string {
+  const many = `${counted(intervals, "interval", "intervals")} of ${intervalMs / 1000} s`;
+  const kept = exact
+    ? `exactly as many lines were kept as a limit of journald lets through (${lines})`
+    : `${lines} lines were kept and then none, which journald's limit may have caused`;
+  return `possibly more lines dropped without a record: in ${many} ${kept}`;
 }
 
 function countOf(group: Group): CallCount {

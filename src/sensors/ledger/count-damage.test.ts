@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, it } from "node:test";
 import fc from "fast-check";
+import { countAt } from "../../../test/fixtures/count.ts";
 import {
   type EntrySpec,
   temporaryDirectory,
@@ -13,7 +14,6 @@ import {
 } from "../../../test/fixtures/journal-files.ts";
 import type { Ledger } from "../../facts/ledger.ts";
 import { RootFs } from "../root-fs.ts";
-import { bulkLedger } from "./bulk-ledger.ts";
 
 const UNIT = "ollama.service";
 const SKIP = withoutJournalRemote();
@@ -50,7 +50,7 @@ for (const shape of [USUAL_SHAPE, { ...USUAL_SHAPE, compact: false, keyedHash: f
     const signal = new AbortController().signal;
     const options = { unit: UNIT, since: null, until: null, signal };
     writeFileSync(harmed, sound);
-    const whole = await bulkLedger(new RootFs("/"), harmed, options);
+    const whole = await countAt(new RootFs("/"), harmed, options);
     assert.equal(whole.coverage, "full");
     const headerSize = Number(sound.readBigUInt64LE(88));
     const hashTables = 16 * 2 + Number(sound.readBigUInt64LE(112)) + Number(sound.readBigUInt64LE(128));
@@ -75,7 +75,7 @@ for (const shape of [USUAL_SHAPE, { ...USUAL_SHAPE, compact: false, keyedHash: f
         const bytes = Buffer.from(sound);
         harm(bytes, at);
         writeFileSync(harmed, bytes);
-        const ledger = await bulkLedger(new RootFs("/"), harmed, options);
+        const ledger = await countAt(new RootFs("/"), harmed, options);
         if (ledger.coverage === "full") assert.equal(count(ledger), count(whole), `byte ${at}`);
       }),
       { numRuns: Number(process.env["FUZZ_RUNS"] ?? 400) },

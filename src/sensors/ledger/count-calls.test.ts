@@ -3,6 +3,7 @@ import { appendFileSync, copyFileSync, mkdirSync, readFileSync, truncateSync, wr
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { brotliCompressSync } from "node:zlib";
+import { countAt } from "../../../test/fixtures/count.ts";
 import {
   type EntrySpec,
   type FileShape,
@@ -14,11 +15,12 @@ import {
 } from "../../../test/fixtures/journal-files.ts";
 import { readWithLibsystemd, withoutLibsystemd } from "../../../test/fixtures/libsystemd.ts";
 import type { Ledger } from "../../facts/ledger.ts";
+import { logScanPath, runLogScan } from "../../native/log-scan.ts";
+import { SHIM_WORDS } from "../../protocol/guest-lines.ts";
 import { journalOfDirectory, journalOfFile } from "../journal/directory.ts";
 import { openJournalFile } from "../journal/journal-file.ts";
+import { FIELD_STARTS, UnitMatch } from "../journal/match.ts";
 import { RootFs } from "../root-fs.ts";
-import { countFile } from "./bulk-count.ts";
-import { bulkLedger } from "./bulk-ledger.ts";
 import { LogLedger } from "./log-ledger.ts";
 
 const UNIT = "ollama.service";
@@ -105,10 +107,10 @@ const options = ({ since = null, until = null }: Bounds) => ({
   signal: new AbortController().signal,
 });
 
-const bulk = (path: string, bounds: Bounds = {}) => bulkLedger(new RootFs("/"), path, options(bounds));
+const bulk = (path: string, bounds: Bounds = {}) => countAt(new RootFs("/"), path, options(bounds));
 
 async function entryByEntry(path: string, bounds: Bounds = {}): Promise<Ledger> {
-  const ledger = new LogLedger();
+  const ledger = new LogLedger({ everyLine: true });
   const open = path.endsWith(".journal") ? journalOfFile : journalOfDirectory;
   const reader = open(new RootFs("/"), path);
   return ledger.ledger([await reader.read((one) => ledger.add(one), { ...options(bounds), afterCursor: null })]);
@@ -129,18 +131,37 @@ async function assertSame(path: string, bounds: Bounds = {}): Promise<Ledger> {
   return ours;
 }
 
-/** Why the fast way cannot count a file, or null when it can. */
+/** Why the fast way cannot read a file, or null when it can. */
 async function doubtOf(path: string): Promise<string | null> {
   const file = await openJournalFile(new RootFs("/"), path);
   if ("problem" in file) return file.problem;
   const { handle, size, header } = file;
-  const window = { since: -Infinity, until: Infinity };
-  return await countFile({ fd: handle.fd, size, header }, UNIT, window)
-    .then(
-      () => null,
-      (error: unknown) => String(error),
-    )
-    .finally(() => handle.close());
+  const match = new UnitMatch(UNIT);
+  let found: string | null = null;
+  const nothing = () => undefined;
+  const handler = { field: nothing, entry: nothing, line: nothing, silent: nothing, calls: nothing, end: nothing };
+  const request = {
+    kind: "journal",
+    files: [{ fd: handle.fd, size, entries: header.entries }],
+    matches: match.naming,
+    keep: FIELD_STARTS,
+    words: SHIM_WORDS,
+    since: -Infinity,
+    until: Infinity,
+    lines: "shim",
+    signal: new AbortController().signal,
+  } as const;
+  try {
+    const ended = await runLogScan(logScanPath() ?? "log-scan is not built", request, {
+      ...handler,
+      doubt: (_part, reason) => {
+        found = reason;
+      },
+    });
+    return ended ? found : "log-scan did not come to its end";
+  } finally {
+    await handle.close();
+  }
 }
 
 const total = (ledger: Ledger) =>
@@ -274,7 +295,7 @@ describe("the bulk ledger", { skip: SKIP }, () => {
 
   it("stops when it is told to, and says that it did", async () => {
     const signal = AbortSignal.abort();
-    const { coverage, gaps } = await bulkLedger(new RootFs("/"), path, { ...options({}), signal });
+    const { coverage, gaps } = await countAt(new RootFs("/"), path, { ...options({}), signal });
     assert.notEqual(coverage, "full");
     assert.match(gaps.join(), /stopped/);
   });
