@@ -1,9 +1,13 @@
 import { readFileSync } from "node:fs";
-import { z } from "zod";
+import { join } from "node:path";
+import { PACKAGE_HOME } from "./package-files.ts";
 
-const manifest = z.object({ version: z.string() });
+/** The version of the package, from its own package.json. */
+export const TOOL_VERSION: string = versionOf(readFileSync(join(PACKAGE_HOME, "package.json"), "utf8"));
 
-/** The version of the package, from its own package.json: one level above src/ and above dist/. */
-export const TOOL_VERSION: string = manifest.parse(
-  JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")),
-).version;
+function versionOf(manifest: string): string {
+  const parsed: unknown = JSON.parse(manifest);
+  const version = typeof parsed === "object" && parsed !== null && "version" in parsed ? parsed.version : null;
+  if (typeof version !== "string") throw new TypeError("package.json has no version");
+  return version;
+}

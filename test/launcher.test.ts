@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, it } from "node:test";
+import { describe, it, type TestContext } from "node:test";
 import { run } from "./bench/process.ts";
 
 const BIN = join(import.meta.dirname, "..", "bin");
@@ -32,6 +32,37 @@ describe("the launcher", () => {
 
   it("passes the program's exit code on", async () => {
     const result = await run(process.execPath, [PRETEND_18, join(BIN, "vgpu-agent.js"), "no-such-command"]);
+    assert.equal(result.exitCode, 2);
+  });
+});
+
+describe("the command that is installed", () => {
+  const scratch = async (t: TestContext) => {
+    const directory = await mkdtemp(join(tmpdir(), "vgpu-command-"));
+    t.after(() => rm(directory, { recursive: true, force: true }));
+    return directory;
+  };
+
+  it("finds the package through links, as npm makes them, and takes arguments as they are", async (t) => {
+    const directory = await scratch(t);
+    await symlink(join(BIN, "vgpu-agent"), join(directory, "first"));
+    await symlink("first", join(directory, "second"));
+    const version = await run(join(directory, "second"), ["--version"]);
+    assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/);
+    const odd = await run(join(directory, "second"), ["doctor", "--only", "a  b'$(x)"]);
+    assert.match(odd.stderr, /no check named "a {2}b'\$\(x\)"/);
+    assert.equal(odd.exitCode, 2);
+  });
+
+  it("with no Node at all says so in one line and exits with 2", async (t) => {
+    const directory = await scratch(t);
+    await cp(BIN, join(directory, "bin"), { recursive: true });
+    const tools = join(directory, "tools");
+    await mkdir(tools);
+    await symlink("/usr/bin/readlink", join(tools, "readlink"));
+    const result = await run(join(directory, "bin", "vgpu-agent"), ["doctor"], { env: { PATH: tools } });
+    assert.equal(result.stdout, "");
+    assert.match(result.stderr, /^vgpu-agent needs Node 24 or newer, .*\n$/);
     assert.equal(result.exitCode, 2);
   });
 });

@@ -93,12 +93,14 @@ function runOne(check: Check, facts: Facts, now: () => number): Finding[] {
   }
 }
 
-const sandbox = vm.createContext({ run: null });
+/** Made when the first check runs: a context takes milliseconds, and not every command judges. */
+let sandbox: vm.Context | null = null;
 const callRun = new vm.Script("run()");
 
 /** Runs a check with a limit that also ends an endless loop: V8 interrupts whatever runs under the script. */
 function judgeWithin(check: Check, facts: Facts, limitMs: number): readonly Judgement[] {
   let judgements: readonly Judgement[] = [];
+  sandbox ??= vm.createContext();
   sandbox["run"] = () => {
     judgements = check.judge(facts);
   };

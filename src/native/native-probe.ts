@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { getSystemErrorName } from "node:util";
 import koffi from "koffi";
+import { PACKAGE_HOME } from "../package-files.ts";
 
 /**
  * Declarations of native-probe (native-probe/include/native_probe.h). Loaded in the disposable child process alone: a
@@ -56,7 +56,7 @@ export interface NativeProbe {
 
 /** Path of the library: what `npm install` built, else the prebuilt one; null when there is neither. */
 export function nativeProbePath(): string | null {
-  const home = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "native-probe");
+  const home = join(PACKAGE_HOME, "native-probe");
   const name = "libnative_probe.so";
   const places = [join(home, "build", name), join(home, "prebuilt", `${process.platform}-${process.arch}`, name)];
   return places.find((place) => existsSync(place)) ?? null;

@@ -15,8 +15,9 @@ import {
   type RegisterName,
   registerOffset,
 } from "../protocol/registers.ts";
+import { parseChildLine } from "./bar-answer.ts";
 import { nativeProbePath } from "./native-probe.ts";
-import { type BarRun, parseChildLine, runBarChild } from "./run-bar-child.ts";
+import { type BarRun, runBarChild } from "./run-bar-child.ts";
 
 const SOURCE = fileURLToPath(new URL("../../native-probe", import.meta.url));
 const RUNNER = new URL("./run-bar-child.ts", import.meta.url).href;

@@ -1,9 +1,9 @@
 import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
-import { extname } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { z } from "zod";
-import { ANSWER_SCHEMA, OPENING } from "./bar-protocol.ts";
+import { programUrl } from "../package-files.ts";
+import type { ChildResult } from "./bar-answer.ts";
+import { OPENING } from "./bar-protocol.ts";
 
 /**
  * Milliseconds for the process to start and load its libraries. It takes a tenth of a second, and seconds on a machine
@@ -17,29 +17,9 @@ const OUTPUT_LIMIT = 64 * 1024;
 const OPENING_LINE = new RegExp(`^${OPENING}$`, "m");
 const NODE_ERROR = /^\w*Error\b/;
 
-const u32 = z.number().int().min(0).max(0xffff_ffff);
-const pass = z.strictObject({
-  atMs: z.number().nonnegative(),
-  registers: z.record(z.string().max(32), u32),
-  timestampUs: z.number().nonnegative().nullable(),
-});
-const childResult = z.discriminatedUnion("outcome", [
-  z.strictObject({ outcome: z.literal("read"), passes: z.array(pass).min(1).max(4), status: u32.nullable() }),
-  z.strictObject({ outcome: z.literal("refused"), code: z.string().max(40), reason: z.string().max(400) }),
-  z.strictObject({
-    outcome: z.literal("failed"),
-    step: z.enum(["open", "mmap"]),
-    errno: z.string().max(40),
-    meaning: z.string().max(400),
-  }),
-  z.strictObject({ outcome: z.literal("all-ones") }),
-  z.strictObject({ outcome: z.literal("unavailable"), reason: z.string().max(1000) }),
-]);
-const childLine = z.strictObject({ schema: z.literal(ANSWER_SCHEMA), result: childResult });
-
 /** How a run of the child ended: what it said, or what became of it. */
 export type BarRun =
-  | z.infer<typeof childResult>
+  | ChildResult
   /** The child began to touch the device and did not answer: `afterMs` counts from there. */
   | { readonly outcome: "stalled"; readonly afterMs: number }
   /** The child did not come to touch the device. */
@@ -63,12 +43,6 @@ export interface BarRunOptions {
   readonly kill?: (child: ChildProcess) => void;
 }
 
-/** The child program beside this file: TypeScript in a checkout, JavaScript in a package. */
-export function barChildProgram(): string {
-  const here = import.meta.url;
-  return fileURLToPath(new URL(`./bar-child${extname(fileURLToPath(here))}`, here));
-}
-
 /**
  * Reads the registers in a process of its own and answers within the limits, whatever becomes of that process. Never
  * rejects.
@@ -78,11 +52,24 @@ export function barChildProgram(): string {
  *   returns. It is unreferenced, so that it does not keep this process alive either.
  * - The child's environment is empty: nothing of LD_* or NODE_* reaches the process that holds the mapping.
  */
-export function runBarChild(options: BarRunOptions): Promise<BarRun> {
+export async function runBarChild(options: BarRunOptions): Promise<BarRun> {
+  const [run, { parseChildLine }] = await Promise.all([awaitChild(options), import("./bar-answer.ts")]);
+  return run.outcome === "answered" ? parseChildLine(run.line) : run;
+}
+
+/** The child printed a line, which is not yet validated. */
+interface Answered {
+  readonly outcome: "answered";
+  readonly line: string;
+}
+
+type ChildEnd = Exclude<BarRun, ChildResult> | Answered;
+
+function awaitChild(options: BarRunOptions): Promise<ChildEnd> {
   const { deviceDirectory, signal, startLimitMs = START_LIMIT_MS, deviceLimitMs = DEVICE_LIMIT_MS } = options;
   const kill = options.kill ?? ((target: ChildProcess) => target.kill("SIGKILL"));
   if (signal?.aborted === true) return Promise.resolve({ outcome: "aborted" });
-  const args = [options.program ?? barChildProgram(), deviceDirectory];
+  const args = [options.program ?? fileURLToPath(programUrl("native/bar-child")), deviceDirectory];
   if (options.library !== undefined) args.push(options.library);
 
   return new Promise((resolve) => {
@@ -98,7 +85,7 @@ export function runBarChild(options: BarRunOptions): Promise<BarRun> {
     let err = "";
     let ended: { code: number | null; signal: string | null } | null = null;
 
-    const settle = (run: BarRun) => {
+    const settle = (run: ChildEnd) => {
       if (settled) return;
       settled = true;
       clearTimeout(timer);
@@ -128,7 +115,7 @@ export function runBarChild(options: BarRunOptions): Promise<BarRun> {
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       out += text;
       const end = out.indexOf("\n");
-      if (end >= 0) settle(parseChildLine(out.slice(0, end)));
+      if (end >= 0) settle({ outcome: "answered", line: out.slice(0, end) });
       else if (out.length > OUTPUT_LIMIT) settle({ outcome: "invalid", detail: "the register probe printed too much" });
     });
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
@@ -146,30 +133,17 @@ export function runBarChild(options: BarRunOptions): Promise<BarRun> {
   });
 }
 
-function notStarted(error: unknown): BarRun {
+function notStarted(error: unknown): ChildEnd {
   const text = error instanceof Error ? error.message : String(error);
   return { outcome: "invalid", detail: `the register probe could not be started: ${text}` };
 }
 
 /** The end of a child that printed no line. */
-function explainEnd(ended: { code: number | null; signal: string | null }, err: string): BarRun {
+function explainEnd(ended: { code: number | null; signal: string | null }, err: string): ChildEnd {
   if (ended.signal !== null) return { outcome: "crashed", signal: ended.signal };
   const lines = err.split("\n").filter((line) => line.trim() !== "" && line !== OPENING);
   // Node prints where before it prints what.
   const said = lines.find((line) => NODE_ERROR.test(line)) ?? lines[0];
   const text = said === undefined ? "" : `: ${said.trim().slice(0, 200)}`;
   return { outcome: "invalid", detail: `the register probe ended with code ${ended.code} and no answer${text}` };
-}
-
-/** Validates the child's line: the child is a program of ours whose memory may have been harmed. */
-export function parseChildLine(line: string): BarRun {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(line);
-  } catch {
-    return { outcome: "invalid", detail: "the register probe's answer is not JSON" };
-  }
-  const checked = childLine.safeParse(parsed);
-  if (checked.success) return checked.data.result;
-  return { outcome: "invalid", detail: `the register probe's answer is not valid: ${z.prettifyError(checked.error)}` };
 }

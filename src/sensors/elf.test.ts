@@ -29,14 +29,25 @@ for (const style of ["gnu", "sysv", "both"]) {
     const path = shim(`${style}.so`, `-Wl,--hash-style=${style}`);
     const elf = await read(path);
     const notes = execFileSync("readelf", ["-n", path], { encoding: "utf8" });
-    const table = execFileSync("readelf", ["--dyn-syms", "-W", path], { encoding: "utf8" });
     assert.equal(elf.soname, "libcuda.so.1");
     assert.equal(elf.buildId, /Build ID: ([0-9a-f]+)/.exec(notes)?.[1]);
-    assert.equal(elf.symbolCount, Number(/contains (\d+) entries/.exec(table)?.[1]));
     assert.deepEqual([...elf.exports.keys()].sort(), ["cuInit", "cuda_transport_call"]);
     assert.equal(elf.truncated, false);
   });
 }
+
+test("every symbol of a large library is found through its hash table, and nothing else", skip, async () => {
+  const names = Array.from({ length: 3000 }, (_, index) => `symbol_${index}`);
+  const source = names.map((name) => `int ${name}(void) { return 1; }`).join("\n");
+  const path = compileLibrary(directory, "large.so", source, "-Wl,--hash-style=gnu");
+  const handle = await open(path);
+  try {
+    const { exports } = await readElf(handle, [...names, ...names.map((name) => `${name}x`)]);
+    assert.deepEqual([...exports.keys()].sort(), names.toSorted());
+  } finally {
+    await handle.close();
+  }
+});
 
 test("the file offset of a symbol is where its code begins", skip, async () => {
   const path = shim("offset.so", "-Wl,-Ttext-segment=0x200000");
@@ -126,8 +137,7 @@ test("no damage to a real library crashes the reader or makes it allocate withou
       for (const [at, value] of changes) bytes[at % 0x1000] = value;
       put(path, cut ? bytes.subarray(0, length) : bytes);
       try {
-        const elf = await read(path);
-        assert.ok(elf.symbolCount <= 1 << 20);
+        await read(path);
       } catch (error) {
         assert.ok(error instanceof InvalidElf, String(error));
       }

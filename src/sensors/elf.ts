@@ -1,15 +1,14 @@
 import type { FileHandle } from "node:fs/promises";
+import { findByGnuHash } from "./elf-gnu-hash.ts";
+import { Image, InvalidElf, word } from "./elf-image.ts";
 
-/** A file that is not a sound ELF64 x86-64 object. The message says what is wrong and at which byte. */
-export class InvalidElf extends Error {}
+export { InvalidElf } from "./elf-image.ts";
 
 export interface ElfFile {
   /** DT_SONAME. */
   readonly soname: string | null;
   /** NT_GNU_BUILD_ID in hex. */
   readonly buildId: string | null;
-  /** Entries of the dynamic symbol table. */
-  readonly symbolCount: number;
   /**
    * Those of the wanted symbols that the object defines, with the file offset of their first byte (what a uprobe
    * takes); null where the address lies in no segment that has bytes in the file.
@@ -38,7 +37,7 @@ const MAX_DYNAMIC = 1 << 16;
 const MAX_NOTES = 1 << 16;
 const MAX_SYMBOLS = 1 << 20;
 const MAX_STRINGS = 32 << 20;
-const MAX_BUCKETS = 1 << 20;
+const MAX_SONAME = 256;
 const MAX_MARKER_BYTES = 4 << 20;
 const MAX_OCCURRENCES = 64;
 
@@ -63,39 +62,6 @@ const HEADER = 64;
 const PROGRAM_HEADER = 56;
 const SECTION_HEADER = 64;
 const SYMBOL = 24;
-
-/** An open file with bounds: a read outside it is an error in words, and nothing is allocated before the check. */
-class Image {
-  readonly #handle: FileHandle;
-  readonly size: number;
-
-  constructor(handle: FileHandle, size: number) {
-    this.#handle = handle;
-    this.size = size;
-  }
-
-  async bytes(offset: number, length: number, what: string): Promise<Buffer> {
-    if (length < 0 || offset < 0 || offset + length > this.size) {
-      throw new InvalidElf(
-        `${what} at byte ${offset} (${length} bytes) lies beyond the end: the file has ${this.size}`,
-      );
-    }
-    const buffer = Buffer.allocUnsafe(length);
-    let done = 0;
-    while (done < length) {
-      const { bytesRead } = await this.#handle.read(buffer, done, length - done, offset + done);
-      if (bytesRead === 0) throw new InvalidElf(`${what}: the file became shorter while it was read`);
-      done += bytesRead;
-    }
-    return buffer;
-  }
-}
-
-/** A 64-bit word as a number; what does not fit is larger than any file and fails the next bounds check. */
-function word(buffer: Buffer, at: number): number {
-  const value = buffer.readBigUInt64LE(at);
-  return value > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(value);
-}
 
 /**
  * Reads what tells a library: SONAME, build id and which of the `wanted` names it exports. The dynamic section is
@@ -225,27 +191,53 @@ async function readSymbols(
   dynamic: ReadonlyMap<number, number>,
   sectionCount: number | null,
   wanted: readonly string[],
-): Promise<Pick<ElfFile, "soname" | "symbolCount" | "exports">> {
+): Promise<Pick<ElfFile, "soname" | "exports">> {
   const stringsAddress = dynamic.get(DT_STRTAB);
   const tableAddress = dynamic.get(DT_SYMTAB);
-  if (stringsAddress === undefined || tableAddress === undefined) {
-    return { soname: null, symbolCount: 0, exports: new Map() };
-  }
+  if (stringsAddress === undefined || tableAddress === undefined) return { soname: null, exports: new Map() };
   const stringsAt = offsetOf(loads, stringsAddress);
   const tableAt = offsetOf(loads, tableAddress);
   const stringBytes = dynamic.get(DT_STRSZ) ?? 0;
   if (stringsAt === null || tableAt === null) throw new InvalidElf("the dynamic symbols lie outside every segment");
   if (stringBytes > MAX_STRINGS) throw new InvalidElf(`a dynamic string table of ${stringBytes} bytes`);
-  const strings = await image.bytes(stringsAt, stringBytes, "dynamic strings");
+  image.assertHas(stringsAt, stringBytes, "dynamic strings");
+  const strings = { offset: stringsAt, length: stringBytes };
+  const sonameAt = dynamic.get(DT_SONAME);
+  const soname = sonameAt === undefined ? null : await readString(image, strings, sonameAt, MAX_SONAME);
+  const hash = dynamic.get(DT_GNU_HASH);
+  const hashAt = hash === undefined ? null : offsetOf(loads, hash);
+  if (hashAt !== null) return { soname, exports: await lookUp(image, loads, strings, tableAt, hashAt, wanted) };
   const count = (await countSymbols(image, loads, dynamic)) ?? sectionCount ?? 0;
   if (count > MAX_SYMBOLS) throw new InvalidElf(`${count} dynamic symbols`);
   const table = await image.bytes(tableAt, count * SYMBOL, "dynamic symbols");
-  const sonameAt = dynamic.get(DT_SONAME);
   return {
-    soname: sonameAt === undefined ? null : stringAt(strings, sonameAt),
-    symbolCount: count,
-    exports: findExports(strings, table, loads, wanted),
+    soname,
+    exports: findExports(await image.bytes(stringsAt, stringBytes, "dynamic strings"), table, loads, wanted),
   };
+}
+
+/** As the loader finds them, by the hash table: a few bytes of a library with a hundred thousand symbols. */
+async function lookUp(
+  image: Image,
+  loads: readonly Segment[],
+  strings: Range,
+  tableAt: number,
+  hashAt: number,
+  wanted: readonly string[],
+): Promise<Map<string, number | null>> {
+  const exports = new Map<string, number | null>();
+  for (const { name, index } of await findByGnuHash(image, hashAt, wanted)) {
+    const symbol = await image.bytes(tableAt + index * SYMBOL, SYMBOL, "dynamic symbol");
+    if (!isExported(symbol, 0)) continue;
+    if ((await readString(image, strings, symbol.readUInt32LE(0), name.length + 1)) !== name) continue;
+    exports.set(name, offsetOf(loads, word(symbol, 8)));
+  }
+  return exports;
+}
+
+/** Defined in this object, and not local. */
+function isExported(table: Buffer, at: number): boolean {
+  return table.readUInt8(at + 4) >> 4 !== 0 && table.readUInt16LE(at + 6) !== 0;
 }
 
 /** Looks for the wanted names in the string table first: most libraries have none, and no symbol need be decoded. */
@@ -268,56 +260,29 @@ function findExports(
   if (names.size === 0) return exports;
   for (let at = 0; at < table.length; at += SYMBOL) {
     const name = names.get(table.readUInt32LE(at));
-    const binding = table.readUInt8(at + 4) >> 4;
-    const undefinedHere = table.readUInt16LE(at + 6) === 0;
-    if (name === undefined || binding === 0 || undefinedHere) continue;
+    if (name === undefined || !isExported(table, at)) continue;
     exports.set(name, offsetOf(loads, word(table, at + 8)));
   }
   return exports;
 }
 
-/** Number of dynamic symbols by the hash tables; null when there is none. */
+/** Number of dynamic symbols by the old hash table; null when there is none. */
 async function countSymbols(
   image: Image,
   loads: readonly Segment[],
   dynamic: ReadonlyMap<number, number>,
 ): Promise<number | null> {
   const classic = dynamic.get(DT_HASH);
-  if (classic !== undefined) {
-    const at = offsetOf(loads, classic);
-    if (at !== null) return (await image.bytes(at, 8, "hash table")).readUInt32LE(4);
-  }
-  const gnu = dynamic.get(DT_GNU_HASH);
-  const at = gnu === undefined ? null : offsetOf(loads, gnu);
-  return at === null ? null : await countByGnuHash(image, at);
+  const at = classic === undefined ? null : offsetOf(loads, classic);
+  return at === null ? null : (await image.bytes(at, 8, "hash table")).readUInt32LE(4);
 }
 
-/** The highest index that a bucket starts a chain with, and that chain followed to its end. */
-async function countByGnuHash(image: Image, offset: number): Promise<number> {
-  const header = await image.bytes(offset, 16, "GNU hash table");
-  const bucketCount = header.readUInt32LE(0);
-  const first = header.readUInt32LE(4);
-  if (bucketCount > MAX_BUCKETS) throw new InvalidElf(`${bucketCount} hash buckets`);
-  const bucketsAt = offset + 16 + header.readUInt32LE(8) * 8;
-  const buckets = await image.bytes(bucketsAt, bucketCount * 4, "hash buckets");
-  let last = 0;
-  for (let at = 0; at < buckets.length; at += 4) last = Math.max(last, buckets.readUInt32LE(at));
-  if (last < first) return first;
-  const chainsAt = bucketsAt + buckets.length;
-  for (let index = last; index < MAX_SYMBOLS; index += 1024) {
-    const at = chainsAt + (index - first) * 4;
-    const chain = await image.bytes(at, Math.min(4096, Math.max(4, image.size - at)), "hash chain");
-    for (let step = 0; step + 4 <= chain.length; step += 4) {
-      if (((chain[step] ?? 0) & 1) === 1) return index + step / 4 + 1;
-    }
-  }
-  throw new InvalidElf("a hash chain without an end");
-}
-
-function stringAt(strings: Buffer, at: number): string | null {
+/** A string of the dynamic string table, of which at most `limit` bytes are read; null when it lies outside. */
+async function readString(image: Image, strings: Range, at: number, limit: number): Promise<string | null> {
   if (at >= strings.length) return null;
-  const end = strings.indexOf(0, at);
-  return strings.toString("utf8", at, Math.min(end === -1 ? strings.length : end, at + 256));
+  const bytes = await image.bytes(strings.offset + at, Math.min(limit, strings.length - at), "dynamic strings");
+  const end = bytes.indexOf(0);
+  return bytes.toString("utf8", 0, end === -1 ? bytes.length : end);
 }
 
 async function readBuildId(image: Image, segments: readonly Segment[]): Promise<string | null> {

@@ -21,7 +21,12 @@ const bytes = (text: string) => Buffer.from(text);
 
 test("a command's name with spaces and parentheses does not shift the fields of stat", () => {
   const stat = parseStat(bytes(`42 (a) b (c) S 7 42 42 0 -1 4194560 ${"0 ".repeat(12)}987654 0 0 0`));
-  assert.deepEqual(stat, { pid: 42, comm: "a) b (c", state: "S", ppid: 7, startTicks: 987654 });
+  assert.deepEqual(stat, { pid: 42, comm: "a) b (c", state: "S", ppid: 7, startTicks: 987654, kernelThread: false });
+});
+
+test("a thread of the kernel is told by its flags", () => {
+  const kthreadd = parseStat(bytes(`2 (kthreadd) S 0 0 0 0 -1 2129984 ${"0 ".repeat(12)}26 0 0`));
+  assert.equal(kthreadd?.kernelThread, true);
 });
 
 test("a stat file that is cut is not believed", () => {

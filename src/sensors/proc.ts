@@ -11,7 +11,12 @@ export interface StatFields {
   readonly ppid: number;
   /** Clock ticks since boot. */
   readonly startTicks: number;
+  /** A thread of the kernel: it has no program, no command line and no memory of its own. */
+  readonly kernelThread: boolean;
 }
+
+/** Bit of the flags (linux/sched.h, PF_KTHREAD); Linux has not moved it since 2.6. */
+const PF_KTHREAD = 0x0020_0000;
 
 /** Ticks a second of the times in /proc/PID/stat: USER_HZ, 100 on x86. */
 export const TICKS_PER_SECOND = 100;
@@ -32,7 +37,8 @@ export function parseStat(bytes: Buffer): StatFields | null {
   const state = fields[0];
   if (!Number.isSafeInteger(pid) || !Number.isSafeInteger(ppid) || !Number.isSafeInteger(startTicks)) return null;
   if (state === undefined) return null;
-  return { pid, comm: text.slice(open + 1, close), state, ppid, startTicks };
+  const kernelThread = (Number(fields[6]) & PF_KTHREAD) !== 0;
+  return { pid, comm: text.slice(open + 1, close), state, ppid, startTicks, kernelThread };
 }
 
 export interface StatusFields {

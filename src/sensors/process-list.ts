@@ -13,6 +13,7 @@ export interface Glance {
   /** Clock ticks since boot; null when a capture has no stat file. */
   readonly startTicks: number | null;
   readonly zombie: boolean;
+  readonly kernelThread: boolean;
   readonly groups: readonly ControlGroup[];
   readonly argv: readonly string[];
   readonly shape: ProcessShape | null;
@@ -53,7 +54,10 @@ export async function glance(context: SensorContext, pid: number): Promise<Glanc
   const statBytes = await read("stat");
   const stat = statBytes === null ? null : parseStat(statBytes);
   if (stat === null && context.fs.live) return null;
-  const argv = argvOf((await read("cmdline")) ?? EMPTY, context.fs.live);
+  const kernelThread = stat?.kernelThread ?? false;
+  // A VM has hundreds of them, and none is a program, whatever control group it works for.
+  const ofProgram = async (file: string) => (kernelThread ? null : await read(file)) ?? EMPTY;
+  const argv = argvOf(await ofProgram("cmdline"), context.fs.live);
   const status = stat === null ? parseStatus((await read("status")) ?? EMPTY) : null;
   return {
     pid,
@@ -61,7 +65,8 @@ export async function glance(context: SensorContext, pid: number): Promise<Glanc
     comm: stat?.comm ?? status?.name ?? (await read("comm"))?.toString("utf8").trim() ?? "",
     startTicks: stat?.startTicks ?? null,
     zombie: (stat?.state ?? status?.state) === "Z",
-    groups: parseCgroup((await read("cgroup")) ?? EMPTY),
+    kernelThread,
+    groups: parseCgroup(await ofProgram("cgroup")),
     argv,
     shape: shapeOf(argv),
   };

@@ -83,7 +83,7 @@ async function findOutsiders(
   chosen: readonly Glance[],
 ): Promise<Outsiders> {
   const known = new Set(chosen.map((one) => one.pid));
-  const others = glances.filter((one) => !known.has(one.pid) && !one.zombie);
+  const others = glances.filter((one) => !known.has(one.pid) && !one.zombie && !one.kernelThread);
   /** By inode as maps shows it: a library that many processes map is looked at once. */
   const verdicts = new Map<string, boolean>();
   const found: Glance[] = [];

@@ -1,6 +1,7 @@
-import { constants } from "node:fs";
-import { type FileHandle, lstat, open, readdir, readlink, stat } from "node:fs/promises";
+import { closeSync, constants, open, read } from "node:fs";
+import { type FileHandle, lstat, open as openHandle, readdir, readlink, stat } from "node:fs/promises";
 import { isAbsolute, join, normalize } from "node:path";
+import { promisify } from "node:util";
 
 /** Raised when a path is not a thing that may be read whole: a FIFO, a socket, a device. */
 export class NotARegularFile extends Error {
@@ -35,6 +36,13 @@ export interface ReadResult {
 }
 
 const MAX_LINKS = 40;
+/** Most files of /proc and /sys fit; thousands are read, and larger buffers would be most of the work. */
+const FIRST_BUFFER = 4096;
+const GROWTH = 4;
+/** Files of a process that the kernel makes up as they are read: always regular, and closed without a wait. */
+const KERNEL_FILE = /^\/proc\/[1-9]\d*\/(?:stat|status|cmdline|cgroup|maps|environ|limits|mountinfo)$/;
+/** Those of one record: the kernel gives them whole when the buffer has room (seq_file's single_open). */
+const ONE_RECORD = /\/(?:stat|status|cgroup|limits)$/;
 
 /**
  * A file-system root to read from: "/" for this machine, or the directory of a capture.
@@ -92,7 +100,7 @@ export class RootFs {
     const located = await this.locate(path, !noFollow);
     const flags =
       constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY | (noFollow ? constants.O_NOFOLLOW : 0);
-    const handle = await open(located, flags);
+    const handle = await openHandle(located, flags);
     try {
       if (!(await handle.stat()).isFile()) throw new NotARegularFile(path);
       return handle;
@@ -104,19 +112,10 @@ export class RootFs {
 
   /** Reads at most `limit` bytes from the start of a regular file. Sizes of /proc and /sys files are not trusted. */
   async read(path: string, limit: number, noFollow = false): Promise<ReadResult> {
+    if (this.live && KERNEL_FILE.test(path)) return await readKernelFile(path, limit);
     const handle = await this.open(path, noFollow);
     try {
-      const chunks: Buffer[] = [];
-      let total = 0;
-      while (total <= limit) {
-        const chunk = Buffer.allocUnsafe(Math.min(65536, limit + 1 - total));
-        const { bytesRead } = await handle.read(chunk, 0, chunk.length, null);
-        if (bytesRead === 0) break;
-        chunks.push(chunk.subarray(0, bytesRead));
-        total += bytesRead;
-      }
-      const bytes = Buffer.concat(chunks);
-      return { bytes: bytes.subarray(0, limit), truncated: total > limit };
+      return await readUpTo(limit, (buffer, at) => handle.read(buffer, at, buffer.length - at, null));
     } finally {
       await handle.close();
     }
@@ -157,6 +156,40 @@ export class RootFs {
     if (this.live || (await this.exists(view))) return `${view}${path}`;
     return path;
   }
+}
+
+const openFile = promisify(open);
+const readFile = promisify(read);
+
+/**
+ * Reads a KERNEL_FILE. Thousands of them are read in one run, and each turn through the thread pool costs more than the
+ * kernel's work. Opening and reading may wait for the process (its memory map may be locked) and stay in the pool.
+ */
+async function readKernelFile(path: string, limit: number): Promise<ReadResult> {
+  const file = await openFile(path, constants.O_RDONLY);
+  try {
+    const whole = ONE_RECORD.test(path);
+    return await readUpTo(limit, (buffer, at) => readFile(file, buffer, at, buffer.length - at, null), whole);
+  } finally {
+    closeSync(file);
+  }
+}
+
+async function readUpTo(
+  limit: number,
+  readInto: (buffer: Buffer, at: number) => Promise<{ readonly bytesRead: number }>,
+  shortReadIsTheEnd = false,
+): Promise<ReadResult> {
+  let buffer = Buffer.allocUnsafe(Math.min(FIRST_BUFFER, limit + 1));
+  let used = 0;
+  while (used <= limit) {
+    if (used === buffer.length) buffer = Buffer.concat([buffer], Math.min(used * GROWTH, limit + 1));
+    const { bytesRead } = await readInto(buffer, used);
+    if (bytesRead === 0) break;
+    used += bytesRead;
+    if (shortReadIsTheEnd && used < buffer.length) break;
+  }
+  return { bytes: buffer.subarray(0, Math.min(used, limit)), truncated: used > limit };
 }
 
 function metaOf(found: Awaited<ReturnType<typeof statBig>>): FileMeta {

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { chmod, chown, cp, mkdir, symlink, truncate, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { buildStandIns } from "./build.ts";
@@ -27,7 +26,7 @@ export type GuestFile =
 export type GuestFiles = Readonly<Record<string, GuestFile>>;
 
 /** What of the checkout the program needs at run time, besides node_modules and what is built from src. */
-const RUNTIME_PARTS = ["bin", "native-probe", "schema", "package.json"];
+const RUNTIME_PARTS = ["bin", "native-probe", "log-scan", "schema", "package.json"];
 
 /** Writes files below a directory that becomes (part of) a guest's root. */
 export async function stageFiles(root: string, files: GuestFiles): Promise<void> {
@@ -69,11 +68,9 @@ export async function stageCheckout(root: string): Promise<void> {
   await mkdir(target, { recursive: true });
   for (const part of RUNTIME_PARTS)
     await cp(join(CHECKOUT, part), join(target, part), { recursive: true, dereference: true }).catch(ignoreAbsent);
-  const compiler = join(CHECKOUT, "node_modules/.bin/tsc");
-  const project = join(CHECKOUT, "tsconfig.build.json");
-  const build = await run(compiler, ["-p", project, "--outDir", join(target, "dist")], { cwd: CHECKOUT });
-  // A type error is another test's business; here it matters that there is a program to run.
-  if (!existsSync(join(target, "dist/cli.js"))) throw new Error(`tsc built no dist/cli.js: ${build.stdout}`);
+  const args = [join(CHECKOUT, "scripts/build.mjs"), "--out", join(target, "dist")];
+  const build = await run(process.execPath, args, { cwd: CHECKOUT });
+  if (build.exitCode !== 0) throw new Error(`the program was not built: ${build.stderr}`);
 }
 
 function ignoreAbsent(error: unknown): void {

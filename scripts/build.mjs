@@ -1,0 +1,94 @@
+// Builds dist/, what is published: the program and what it starts, each with its imports in as few files as can be.
+// With --out DIR it goes there. With --if-possible (npm install) a failure is no error: the sources run then.
+// Plain JavaScript that Node 18 can run.
+import { mkdtempSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { HOME, writeStamps } from "../bin/program.js";
+
+/** What is started by path, by the name that src/package-files.ts gives it. */
+const PROGRAMS = {
+  cli: "src/cli.ts",
+  "bar-child": "src/native/bar-child.ts",
+};
+const asked = process.argv.indexOf("--out");
+const OUT = asked === -1 ? join(HOME, "dist") : resolve(process.argv[asked + 1] ?? "");
+/** File systems keep times in steps: a file that changed this shortly before may change again and look the same. */
+const TOO_FRESH_MS = 50;
+const MAX_ATTEMPTS = 20;
+
+/**
+ * yargs measures its help with string-width, which loads Unicode's tables as it is imported: 20 ms, as much as all the
+ * rest of a start. The width of text in ASCII is its length: the module is run at the first text that is not.
+ */
+const lazyStringWidth = {
+  name: "lazy-string-width",
+  setup(build) {
+    build.onResolve({ filter: /^string-width$/ }, async ({ path, pluginData, ...from }) => {
+      if (pluginData === "real") return undefined;
+      const real = await build.resolve(path, { ...from, pluginData: "real" });
+      return { ...real, namespace: "lazy" };
+    });
+    build.onLoad({ filter: /./, namespace: "lazy" }, ({ path }) => ({
+      resolveDir: HOME,
+      contents: `
+        const PRINTABLE_ASCII = /^[ -~]*$/;
+        export default (text, options) =>
+          typeof text === "string" && PRINTABLE_ASCII.test(text)
+            ? text.length
+            : require(${JSON.stringify(path)}).default(text, options);`,
+    }));
+  },
+};
+
+async function bundle(esbuild, outdir) {
+  const { metafile } = await esbuild.build({
+    absWorkingDir: HOME,
+    entryPoints: PROGRAMS,
+    outdir,
+    bundle: true,
+    // What one command needs alone is a file of its own, and is read when it is called.
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: "node24",
+    // Names and lines stay as they were written: a stack trace is read by people.
+    minify: false,
+    // It has a binary, and is loaded where it is used.
+    external: ["koffi"],
+    plugins: [lazyStringWidth],
+    tsconfigRaw: {},
+    metafile: true,
+    logLevel: "warning",
+  });
+  const files = Object.keys(metafile.inputs).filter((path) => !path.startsWith("lazy:"));
+  return [...files, "package.json", "scripts/build.mjs"];
+}
+
+/** Bundles until no file changed meanwhile, and puts the result in the place of what was there. */
+async function build(esbuild) {
+  const fresh = mkdtempSync(join(dirname(OUT), ".dist-"));
+  try {
+    for (let attempt = 1; ; attempt += 1) {
+      const started = Date.now();
+      const inputs = await bundle(esbuild, fresh);
+      const newest = Math.max(...inputs.map((path) => statSync(join(HOME, path)).ctimeMs));
+      if (newest < started - TOO_FRESH_MS) {
+        writeStamps(HOME, fresh, inputs);
+        break;
+      }
+      if (attempt === MAX_ATTEMPTS) throw new Error("the sources keep changing while they are built");
+    }
+    rmSync(OUT, { recursive: true, force: true });
+    renameSync(fresh, OUT);
+  } finally {
+    rmSync(fresh, { recursive: true, force: true });
+  }
+}
+
+try {
+  await build(await import("esbuild"));
+} catch (error) {
+  if (!process.argv.includes("--if-possible")) throw error;
+  const reason = error.code === "ERR_MODULE_NOT_FOUND" ? "esbuild is not installed" : error.message;
+  console.error(`dist/ was not built: ${reason}. The sources run instead, and start slower.`);
+}
