@@ -79,6 +79,7 @@ async function verdictOn(given: { readonly log?: string; readonly journal?: stri
     until: null,
     journal: given.journal ?? null,
     log: given.log ?? null,
+    live: null,
     now: Date.now,
     onSensor: () => {},
   });

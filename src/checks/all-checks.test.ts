@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import { trace } from "../../test/fixtures/calls.ts";
 import {
   errorSeen,
   evidenceOf,
@@ -32,6 +33,8 @@ const SOURCES = [
   "preloadVariable",
   "shimFiles",
   "log",
+  "ledger",
+  "trace",
   "stateFiles",
   "locks",
 ] as const;
@@ -56,6 +59,7 @@ const RESTS_ON: Readonly<Record<string, readonly Source[]>> = {
   "host-errors": ["log"],
   "state-files": ["stateFiles"],
   "call-in-flight": ["locks"],
+  "live-calls": ["trace", "workload"],
   "workload-end": ["log"],
 };
 
@@ -87,6 +91,7 @@ const BROKEN: Readonly<Record<string, Facts>> = {
   "host-errors": withShimLog({ hostErrors: [errorSeen(2, 0x30)] }),
   "state-files": healthy({ stateFiles: notRead("denied", "x") }),
   "call-in-flight": healthy({ bars: wasRead(registers({}, 1)) }),
+  "live-calls": healthy({ trace: trace([]) }),
   "workload-end": withLife({ runnerCrash: errorSeen(0, 0) }),
 };
 
@@ -99,6 +104,7 @@ const nothingRead = (facts: Facts, state: NotRead["state"]): Facts =>
 
 const bases: readonly (readonly [string, Facts])[] = [
   ["a healthy VM with a runner", healthy()],
+  ["a healthy VM whose runner works, counted live", healthy({ trace: trace() })],
   ["a healthy idle VM", idle()],
   ["a log alone", evidenceOf([life()])],
 ];

@@ -53,8 +53,16 @@ export const hostErrors: Check = {
 };
 
 /** The cause that a CUresult of the host names when it is the first of its process. */
-function causeOfResult(code: number): CauseId {
+export function causeOfResult(code: number): CauseId {
   return FOLLOW_UPS.includes(code) ? "VG-H06" : (CAUSE_OF_STATUS[code] ?? "VG-X17");
+}
+
+/**
+ * Of CUDA results whose order is not known the one that tells most: a kernel's fault, then what is no answer of an
+ * already broken context. Undefined for none.
+ */
+export function mostTelling(codes: readonly number[]): number | undefined {
+  return codes.find((code) => FAULTS.includes(code)) ?? codes.find((code) => !FOLLOW_UPS.includes(code)) ?? codes[0];
 }
 
 /** The host's results, with the one of the first call that came back without an error of the transport. */

@@ -4,6 +4,7 @@ import { callInFlight } from "./call-in-flight.ts";
 import type { Check } from "./check.ts";
 import { discovery } from "./discovery.ts";
 import { hostErrors } from "./host-errors.ts";
+import { liveCalls } from "./live-calls.ts";
 import { liveEnvironment } from "./live-environment.ts";
 import { loadedLibraries } from "./loaded-libraries.ts";
 import { lockdown } from "./lockdown.ts";
@@ -37,5 +38,6 @@ export const CHECKS: readonly Check[] = [
   hostErrors,
   stateFiles,
   callInFlight,
+  liveCalls,
   workloadEnd,
 ];

@@ -1,12 +1,10 @@
-import type { Ledger } from "../facts/ledger.ts";
-import { buildCallsReport, type CallsReport } from "../report/calls.ts";
+import { buildCallsReport } from "../report/build-calls.ts";
+import type { CallsReport } from "../report/calls.ts";
 import { renderCallsTable } from "../report/calls-table.ts";
-import { bulkFileLedger } from "../sensors/ledger/bulk-file-ledger.ts";
-import { bulkLedger } from "../sensors/ledger/bulk-ledger.ts";
-import { type DebugCost, LogLedger } from "../sensors/ledger/log-ledger.ts";
-import type { LogReadSummary } from "../sensors/log-reader.ts";
+import { countCalls } from "../sensors/ledger/count-calls.ts";
+import { DEFAULT_RATE_LIMIT, type RateLimit } from "../sensors/ledger/rate-cap.ts";
+import { readRateLimit } from "../sensors/ledger/rate-limit.ts";
 import { defaultSources, givenSources, type LogSources } from "../sensors/logs.ts";
-import { kindOfLog } from "../sensors/open-log.ts";
 import { readWorkload } from "../sensors/processes.ts";
 import { RootFs } from "../sensors/root-fs.ts";
 import { readUnit } from "../sensors/unit.ts";
@@ -20,8 +18,6 @@ export interface CallsOptions {
   readonly window: Window;
   readonly journal: string | null;
   readonly log: string | null;
-  /** Measure what per-call logging writes, too: it takes reading every line. */
-  readonly cost: boolean;
   readonly json: boolean;
   readonly width: number;
   readonly ascii: boolean;
@@ -36,41 +32,24 @@ const EXIT = { full: 0, partial: 4, none: 1 } as const;
 export async function calls(options: CallsOptions): Promise<{ readonly text: string; readonly exitCode: number }> {
   const signal = AbortSignal.timeout(LIMIT_MS);
   const sources = await sourcesOf(options, signal);
-  const bulk = options.cost ? null : await countInBulk(options, sources);
-  const report = bulk === null ? await countEveryLine(sources) : reportOf(bulk, sources, null);
+  const rateLimit = await rateLimitOf(options, sources);
+  // Of this machine's own journal, now is when it was read; another log ends where it ends.
+  const isOwn = options.journal === null && options.log === null && options.root === null;
+  const ledger = await countCalls(sources.readers, { ...sources.options, rateLimit, nowMs: isOwn ? Date.now() : null });
+  const report = buildCallsReport(ledger, {
+    toolVersion: TOOL_VERSION,
+    unit: sources.options.unit,
+    pid: null,
+    chosenBecause: "",
+    isAskedFor: null,
+  });
   return { text: render(report, options), exitCode: EXIT[report.coverage] };
 }
 
-/** The fast way, for one journal or one plain file; null where lines of several sources belong together. */
-async function countInBulk(options: CallsOptions, sources: LogSources): Promise<Ledger | null> {
-  const { journal, log, root } = options;
-  if (journal !== null && log !== null) return null;
-  if (journal === null && log === null) {
-    return sources.files.length > 0 ? null : await bulkLedger(new RootFs(root ?? "/"), null, sources.options);
-  }
-  const path = journal ?? log ?? "";
-  const fs = new RootFs("/");
-  const kind = await kindOfLog(path, fs).catch(() => null);
-  if (kind === "text") return await bulkFileLedger(fs, path, sources.options);
-  return kind === "directory" || kind === "journal" ? await bulkLedger(fs, path, sources.options) : null;
-}
-
-async function countEveryLine(sources: LogSources): Promise<CallsReport> {
-  const ledger = new LogLedger();
-  const summaries: LogReadSummary[] = [];
-  for (const reader of sources.readers) {
-    summaries.push(await reader.read((entry) => ledger.add(entry), sources.options));
-  }
-  return reportOf(ledger.ledger(summaries), sources, ledger.debugCost());
-}
-
-function reportOf(ledger: Ledger, sources: LogSources, debugCost: DebugCost | null): CallsReport {
-  return buildCallsReport(ledger, {
-    toolVersion: TOOL_VERSION,
-    unit: sources.options.unit,
-    chosenBecause: "",
-    debugCost,
-  });
+/** What limited the journal's lines. Of a journal from elsewhere nobody knows, unless its root is here, too. */
+async function rateLimitOf({ root, journal }: CallsOptions, { options }: LogSources): Promise<RateLimit | null> {
+  if (journal !== null && root === null) return DEFAULT_RATE_LIMIT;
+  return await readRateLimit(new RootFs(root ?? "/"), options.unit);
 }
 
 async function sourcesOf(options: CallsOptions, signal: AbortSignal): Promise<LogSources> {

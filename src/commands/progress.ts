@@ -2,15 +2,19 @@
 const QUIET_MS = 400;
 /** What a shell expects of a program that SIGINT ended. */
 const INTERRUPTED = 130;
+/** What ends a count early. */
+const ENDINGS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 export interface Progress {
   show(what: string): void;
+  /** Runs work that Ctrl-C ends through the signal it is given; the program goes on with what there is then. */
+  interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T>;
   stop(): void;
 }
 
 /** One line on stderr that is rewritten and removed again; nothing at all when not wanted. */
 export function startProgress(wanted: boolean): Progress {
-  if (!wanted) return { show: () => {}, stop: () => {} };
+  if (!wanted) return { show: () => {}, interruptible: endedBySignals, stop: () => {} };
   const begun = performance.now();
   let current = "";
   let shown = false;
@@ -35,9 +39,28 @@ export function startProgress(wanted: boolean): Progress {
       current = what;
       draw();
     },
+    async interruptible(work) {
+      process.off("SIGINT", interrupted);
+      try {
+        return await endedBySignals(work);
+      } finally {
+        process.once("SIGINT", interrupted);
+      }
+    },
     stop() {
       process.off("SIGINT", interrupted);
       clear();
     },
   };
+}
+
+async function endedBySignals<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const end = new AbortController();
+  const stop = () => end.abort();
+  for (const name of ENDINGS) process.on(name, stop);
+  try {
+    return await work(end.signal);
+  } finally {
+    for (const name of ENDINGS) process.off(name, stop);
+  }
 }

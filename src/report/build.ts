@@ -4,8 +4,10 @@ import { currentLife, serverOf, vgpuOf } from "../checks/view.ts";
 import type { Facts } from "../facts/facts.ts";
 import { type Reading, valueIn } from "../facts/reading.ts";
 import type { Verdict } from "../verdict/verdict.ts";
+import { activityOf } from "./activity.ts";
 import { checklistOf } from "./checklist.ts";
 import type { Finding, Report } from "./report.ts";
+import { isoTime } from "./text.ts";
 
 export interface RunInfo {
   readonly runId: string;
@@ -28,6 +30,7 @@ export function buildReport(facts: Facts, findings: readonly CheckFinding[], ver
       rung: verdict.rung,
       statement: verdict.statement,
       proven: verdict.proven,
+      evidence: verdict.evidence,
       refuted: [...verdict.refuted],
       hops: verdict.hops.map((hop) => ({ ...hop })),
       first_broken_hop: verdict.firstBrokenHop,
@@ -92,18 +95,6 @@ function remedyOf(facts: Facts, id: NonNullable<CheckFinding["cause"]>): Finding
   return { text: remedy.text, commands, who: fixedBy, anchor: `docs/causes/${id}.md` };
 }
 
-function activityOf(facts: Facts): Report["activity"] {
-  const life = valueIn(currentLife(facts));
-  const log = valueIn(facts.log);
-  return {
-    window: { from: isoTime(life?.firstAt ?? null), to: isoTime(life?.lastAt ?? null) },
-    coverage: log?.coverage ?? "none",
-    source: life === undefined || life.lines === 0 ? "none" : "log",
-    // Counting calls takes the ledger; the lines that happen to be in the log are no count.
-    calls: [],
-  };
-}
-
 function sourcesOf(facts: Facts): Report["sources"] {
   const named: readonly (readonly [string, Reading<unknown>])[] = [
     ["host", facts.host],
@@ -119,21 +110,16 @@ function sourcesOf(facts: Facts): Report["sources"] {
     ["log", facts.log],
     ["state files", facts.stateFiles],
     ["/proc/locks", facts.locks],
-    [
-      "kernel trace",
-      { state: "skipped", detail: "the doctor puts no probe into the workload; vgpu-agent calls --live does" },
-    ],
+    ["kernel trace", facts.trace],
     ["host counterpart", { state: "skipped", detail: "none is configured: nothing here shows where the calls ran" }],
   ];
   const gaps =
     valueIn(facts.log)?.sources.flatMap((source) => source.gaps.map((gap) => ({ path: source.path, gap }))) ?? [];
+  const missed = valueIn(facts.trace)?.ledger;
+  const uncounted = missed === undefined || missed.coverage === "full" ? [] : missed.gaps;
   return [
     ...named.map(([name, reading]) => ({ name, state: reading.state, detail: reading.detail ?? "" })),
+    ...uncounted.map((detail) => ({ name: "kernel trace", state: "invalid" as const, detail })),
     ...gaps.map(({ path, gap }) => ({ name: path, state: "invalid" as const, detail: gap })),
   ];
-}
-
-function isoTime(at: number | null): string | null {
-  if (at === null || !Number.isFinite(at) || Math.abs(at) > 8.64e15) return null;
-  return new Date(at).toISOString();
 }

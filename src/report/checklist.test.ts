@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { trace } from "../../test/fixtures/calls.ts";
 import { errorSeen, evidenceOf, healthy, idle, life, vgpu, withShimLog } from "../../test/fixtures/facts.ts";
 import { judged } from "../../test/fixtures/said.ts";
 import type { Facts } from "../facts/facts.ts";
@@ -14,8 +15,8 @@ test("every question is on the list once, whatever is known", () => {
   const nothing = idle({ pci: notRead("denied", "x"), log: notRead("denied", "x"), workload: notRead("denied", "x") });
   for (const facts of [healthy(), idle(), evidenceOf([life()]), nothing]) {
     const questions = list(facts).map(({ question }) => question);
-    assert.equal(questions.length, 11);
-    assert.equal(new Set(questions).size, 11);
+    assert.equal(questions.length, 12);
+    assert.equal(new Set(questions).size, 12);
   }
 });
 
@@ -29,7 +30,7 @@ test("what is answered no stands first, then what is open, then what is known", 
 });
 
 test("the guest never answers where the kernels ran", () => {
-  for (const facts of [healthy(), idle(), evidenceOf([life()])]) {
+  for (const facts of [healthy(), idle(), evidenceOf([life()]), healthy({ trace: trace() })]) {
     const entry = answerTo(facts, EXECUTION);
     assert.equal(entry?.answer, "unknown");
     assert.match(entry?.detail ?? "", /mediator's log/);

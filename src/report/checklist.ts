@@ -77,6 +77,12 @@ const QUESTIONS: readonly Question[] = [
     byHand: '"host-cuda" lines of the runner',
   },
   {
+    question: "Do the workload's launches and copies come back with 0?",
+    checks: ["live-calls"],
+    hop: "mediator",
+    byHand: "vgpu-agent doctor --live 10 as root, while a request runs",
+  },
+  {
     question: "Did kernels run on the physical GPU for this request?",
     checks: [],
     hop: "gpu",

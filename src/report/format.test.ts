@@ -108,7 +108,11 @@ test("short stays under 40 lines of 100 columns and keeps verdict and counts, wh
       const lines = render(report, "short").trimEnd().split("\n");
       assert.ok(lines.length < 40, `${lines.length} lines`);
       for (const line of lines) assert.ok(widthOf(line) <= 100, line);
-      assert.ok(lines.some((line) => /^(NO VERDICT|[A-Z]+)( — GPU execution (not proven|refuted))?$/.test(line)));
+      assert.ok(
+        lines.some((line) =>
+          /^(NO VERDICT|[A-Z]+)( \(guest evidence\)| — GPU execution (not proven|refuted))?$/.test(line),
+        ),
+      );
       assert.match(lines.at(-1) ?? "", /^\d+ checks?\b/);
     }),
     { numRuns: 20 },
@@ -181,11 +185,13 @@ test("the tasks, questions, headings and rows of a ticket are the report's own, 
       const wrong = report.findings.filter(({ outcome }) => ["fail", "crashed", "warn"].includes(outcome)).length;
       assert.equal(all(/^\s*- \[[ x]\] /), wrong + report.checklist.length + report.verdict.next.length);
       assert.equal(all(/^- \[x\]/), report.checklist.filter(({ answer }) => answer === "yes").length);
-      assert.equal(all(/^\|/), 12 + 9);
+      const { source, calls } = report.activity;
+      const callRows = source === "none" || calls.length === 0 ? 0 : calls.length + 2;
+      assert.equal(all(/^\|/), 12 + 9 + callRows);
       assert.ok(
-        outside.filter((line) => line.startsWith("|")).every((line) => [3, 4].includes(line.split("|").length - 1)),
+        outside.filter((line) => line.startsWith("|")).every((line) => [3, 4, 5].includes(line.split("|").length - 1)),
       );
-      assert.ok(all(/^#/) <= 6);
+      assert.ok(all(/^#/) <= 7);
       const tags = outside.join("\n").match(/<[^>]*>?/g) ?? [];
       assert.ok(
         tags.every((tag) => ["<details>", "<summary>", "</summary>", "</details>"].includes(tag)),

@@ -1,3 +1,4 @@
+import type { Format } from "./formats.ts";
 import { renderJson } from "./json.ts";
 import { renderJunit } from "./junit.ts";
 import { renderMarkdown } from "./markdown.ts";
@@ -5,10 +6,8 @@ import type { Report } from "./report.ts";
 import { renderShort } from "./short.ts";
 import { renderTty, type TtyOptions } from "./tty.ts";
 
+export { FORMATS, type Format } from "./formats.ts";
 export { type ExitCode, exitCodeOf } from "./words.ts";
-
-export const FORMATS = ["tty", "short", "markdown", "json", "junit"] as const;
-export type Format = (typeof FORMATS)[number];
 
 /** What a renderer may have to know of the place it prints to; each takes what concerns it. */
 export interface RenderOptions extends TtyOptions {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
-import { connected, mediatorGone, REPORTS } from "../../test/fixtures/reports.ts";
+import { connected, executing, mediatorGone, REPORTS } from "../../test/fixtures/reports.ts";
 import { type Format, PLAIN_OPTIONS, type RenderOptions, renderReport } from "./format.ts";
 import type { Report } from "./report.ts";
 
@@ -36,6 +36,10 @@ for (const [name, report] of Object.entries(REPORTS)) {
 
 test("verbose shows all findings, all evidence and all sources", () => {
   compare("connected.verbose.txt", connected, "tty", { verbose: true });
+});
+
+test("verbose shows every call that was counted", () => {
+  compare("executing.verbose.txt", executing, "tty", { verbose: true });
 });
 
 test("colours are added to the same text", () => {

@@ -1,8 +1,10 @@
+import { activityText } from "./activity.ts";
 import type { Finding, Report } from "./report.ts";
 import { visible } from "./text.ts";
 import { brokenHop, headline, messageOf, placeOf } from "./words.ts";
 
 const CLASS_NAME = "vgpu-agent.doctor";
+const CALLS_SHOWN = 5;
 const MARKUP = /[&<>"']/g;
 const ENTITIES: Readonly<Record<string, string>> = {
   "&": "&amp;",
@@ -45,9 +47,12 @@ export function renderJunit(report: Report): string {
     timestamp: report.started_at,
     hostname: subject.hostname ?? "not known",
   });
+  const calls = activityText(report, CALLS_SHOWN);
   const properties: Readonly<Record<string, string>> = {
     rung: verdict.rung ?? "none",
     "gpu-execution": headline(verdict),
+    evidence: verdict.evidence ?? "none",
+    calls: calls === null ? "not counted" : calls.brief,
     refuted: verdict.refuted.join(","),
     "first-broken-hop": verdict.first_broken_hop ?? "none",
     cause: verdict.cause ?? "none",

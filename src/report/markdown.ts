@@ -1,3 +1,5 @@
+import { activityText } from "./activity.ts";
+import { bytesOf, grouped } from "./quantities.ts";
 import type { Finding, Report } from "./report.ts";
 import { duration, visible } from "./text.ts";
 import {
@@ -94,6 +96,7 @@ export function renderMarkdown(report: Report): string {
         cell(why),
       ]),
     ),
+    ...callsPart(report),
     ...taskPart(report),
     ...checklistPart(report),
     ...nextPart(report),
@@ -123,7 +126,7 @@ function subjectTable(report: Report): string {
       ["Boot id", known(boot_id)],
       ["Judged at", known(report.started_at)],
       [
-        "Log window",
+        "Window of the calls",
         `${known(window.from)} to ${known(window.to)}, coverage ${coverage}, calls ${source === "none" ? "not counted" : `counted by ${source}`}`,
       ],
     ],
@@ -138,6 +141,19 @@ function verdictPart(report: Report): string {
   const broken = brokenHop(verdict);
   if (broken !== null) lines.push(`**First broken hop:** ${inline(broken)}`);
   return lines.join("\n\n");
+}
+
+function callsPart(report: Report): string[] {
+  const said = activityText(report, Number.POSITIVE_INFINITY);
+  if (said === null) return [];
+  const rows = said.rows.map(({ name, call_id, count, bytes, errors }) => [
+    inline(`${name} ${call_id}`),
+    grouped(count),
+    errors === null ? "not seen" : String(errors),
+    bytesOf(bytes),
+  ]);
+  const calls = rows.length === 0 ? [] : [table(["Call", "Count", "Failed", "Bytes"], rows)];
+  return ["### Calls", inline(said.head), ...calls];
 }
 
 function taskPart(report: Report): string[] {

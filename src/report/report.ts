@@ -40,7 +40,11 @@ export const hopSchema = z.strictObject({ hop: z.enum(HOPS), state: z.enum(HOP_S
 export const verdictSchema = z.strictObject({
   rung: z.enum(RUNGS).nullable().describe("null: no verdict could be reached"),
   statement: z.string(),
-  proven: z.boolean().describe("GPU execution is proven: rung executing or correct"),
+  proven: z.boolean().describe("GPU execution is proven by the host's own record: rung executing or correct"),
+  evidence: z
+    .enum(["guest", "host"])
+    .nullable()
+    .describe("whose evidence the rung executing rests on; guest alone is less than proof; null below it"),
   refuted: z.array(z.enum(RUNGS)),
   hops: z.array(hopSchema).length(HOPS.length),
   first_broken_hop: z.enum(HOPS).nullable(),
@@ -79,8 +83,8 @@ export const reportSchema = z.strictObject({
         call_id: z.string().regex(/^0x[0-9a-f]{4}$/),
         name: z.string(),
         count: z.number().int().nonnegative(),
-        bytes: z.number().int().nonnegative(),
-        errors: z.number().int().nonnegative(),
+        bytes: z.number().int().nonnegative().describe("to the host and back"),
+        errors: z.number().int().nonnegative().nullable().describe("null where returns are not seen"),
       }),
     ),
   }),

@@ -1,3 +1,4 @@
+import { activityText } from "./activity.ts";
 import type { Finding, Report } from "./report.ts";
 import { Page } from "./text.ts";
 import {
@@ -23,12 +24,13 @@ export interface ShortOptions {
 /** Fixed, so that what is pasted does not depend on the terminal it was printed on. */
 const WIDTH = 100;
 const FINDINGS_SHOWN = 5;
+const CALLS_SHOWN = 3;
 const HOP_WORDS = { ok: "ok", broken: "BROKEN", idle: "idle", unknown: "?" } as const;
 
 /**
  * The report for a chat message or a mail: under 40 lines whatever the report. Lines at most, by part: tool and
- * subject 3, headline and statement 4, refuted 1, chain 1, broken hop 2, findings 5 × 4 + 1, unjudged 2, next 2,
- * sources 2, counts 1 = 39.
+ * subject 3, headline and statement 4, refuted 1, chain 1, broken hop 2, findings 5 × 4 + 1, unjudged and calls 2,
+ * next 2, sources 2, counts 1 = 39.
  */
 export function renderShort(report: Report, options: ShortOptions): string {
   const page = new Page(WIDTH, options.ascii);
@@ -47,7 +49,10 @@ export function renderShort(report: Report, options: ShortOptions): string {
   if (broken !== null) page.put(`First broken hop: ${broken}`, { limit: 2, hang: 2, hard: true });
   putFindings(page, report);
   const groups = unjudged(report).map(({ label, checks }) => `${label} (${checks.length}): ${checks.join(", ")}`);
-  if (groups.length > 0) page.put(groups.join("; "), { limit: 2, hang: 2, hard: true });
+  const calls = activityText(report, CALLS_SHOWN);
+  // The line of the calls takes one from the list of what was not judged.
+  if (groups.length > 0) page.put(groups.join("; "), { limit: calls === null ? 2 : 1, hang: 2, hard: true });
+  if (calls !== null) page.put(calls.brief, { limit: 1, hard: true });
   if (verdict.next.length > 0) {
     page.put(`${nextLabel(verdict)}: ${verdict.next.join(" ")}`, { limit: 2, hang: 2, hard: true });
   }

@@ -193,3 +193,9 @@ export function duration(ms: number): string {
   if (ms < 2 * DAY) return `${Math.floor(ms / HOUR)} h`;
   return `${Math.floor(ms / DAY)} d`;
 }
+
+/** ISO time of epoch milliseconds; null for null and for what is no time. */
+export function isoTime(at: number | null): string | null {
+  if (at === null || !Number.isFinite(at) || Math.abs(at) > 8.64e15) return null;
+  return new Date(at).toISOString();
+}

@@ -1,12 +1,15 @@
 import type { HopState, Outcome } from "../protocol/vocabulary.ts";
+import { activityText } from "./activity.ts";
+import { bytesOf, grouped } from "./quantities.ts";
 import type { Finding, Report } from "./report.ts";
-import { Page, type Placement, widthOf } from "./text.ts";
+import { cut, Page, type Placement, widthOf } from "./text.ts";
 import {
   brokenHop,
   closingLine,
   FIRST_HOST_HOP,
   HOP_NAMES,
   headline,
+  isGuestEvidence,
   isProven,
   messageOf,
   nameOf,
@@ -36,6 +39,7 @@ const MAX_WIDTH = 120;
 const INDENT = 2;
 const EVIDENCE_SHOWN = 2;
 const EVIDENCE_LINES = 2;
+const CALLS_SHOWN = 5;
 /** Enough of a run id to find the report. */
 const ID_CHARACTERS = 8;
 
@@ -85,6 +89,7 @@ export function renderTty(report: Report, options: TtyOptions): string {
   putChain(page, report, palette);
   page.gap();
   putVerdict(page, report, palette, options.verbose);
+  putActivity(page, report, palette, options.verbose);
   putFindings(page, report, palette, options.verbose);
   putChecklist(page, report, palette);
   putNext(page, report);
@@ -128,7 +133,8 @@ function hopGlyph(page: Page, state: HopState, palette: Palette): string {
 
 function putVerdict(page: Page, report: Report, palette: Palette, verbose: boolean): void {
   const { verdict } = report;
-  const tone = isProven(verdict) ? palette.good : verdict.first_broken_hop === null ? palette.odd : palette.bad;
+  const sound = isProven(verdict) || isGuestEvidence(verdict);
+  const tone = sound ? palette.good : verdict.first_broken_hop === null ? palette.odd : palette.bad;
   page.put(headline(verdict), { indent: INDENT, paint: (line) => palette.bold(tone(line)) });
   page.put(verdict.statement, { indent: INDENT });
   const refuted = refutedRungs(verdict);
@@ -149,6 +155,23 @@ function putVerdict(page: Page, report: Report, palette: Palette, verbose: boole
     const names = idle.map((hop) => HOP_NAMES[hop.hop]).join(", ");
     page.put(`Idle (${HOP_GLYPHS.idle}) is no fault, nothing is at work now: ${names}`, { indent: INDENT, hang: 2 });
   }
+}
+
+function putActivity(page: Page, report: Report, palette: Palette, verbose: boolean): void {
+  const said = activityText(report, verbose ? Number.POSITIVE_INFINITY : CALLS_SHOWN);
+  if (said === null) return;
+  page.gap();
+  page.put(said.head, { indent: INDENT, hang: 2, paint: palette.bold });
+  const names = said.rows.map(({ name, call_id }) => page.clean(`${name} ${call_id}`));
+  const width = Math.max(0, ...names.map(widthOf));
+  const digits = Math.max(0, ...said.rows.map(({ count }) => grouped(count).length));
+  said.rows.forEach(({ count, bytes, errors }, index) => {
+    const name = names[index] ?? "";
+    const failed = errors === null ? "results not seen" : `${errors} failed`;
+    const columns = [name + " ".repeat(width - widthOf(name)), grouped(count).padStart(digits), failed, bytesOf(bytes)];
+    page.raw(cut(" ".repeat(INDENT * 2) + columns.join("  "), page.width, page.clean("…")));
+  });
+  if (said.left > 0) page.put(`and ${said.left} more with --verbose`, { indent: INDENT * 2, paint: palette.dim });
 }
 
 function putFindings(page: Page, report: Report, palette: Palette, verbose: boolean): void {

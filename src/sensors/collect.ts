@@ -1,10 +1,12 @@
 import type { Facts, HostFacts, Scope } from "../facts/facts.ts";
+import type { TraceFacts } from "../facts/ledger.ts";
 import type { LogFacts } from "../facts/log.ts";
 import { type NotRead, notRead, notReadFromError, type Reading, valueIn, wasRead } from "../facts/reading.ts";
 import type { UnitFacts, WorkloadFacts } from "../facts/workload.ts";
 import { readBars } from "./bar.ts";
 import type { SensorContext } from "./context.ts";
 import { readHost } from "./host.ts";
+import type { LiveRequest } from "./live-calls.ts";
 import { readLockdown } from "./lockdown.ts";
 import { readLocks } from "./locks.ts";
 import { type LogChoice, readDefaultLogs, readGivenLogs } from "./logs.ts";
@@ -29,18 +31,24 @@ export interface CollectOptions {
   readonly until: number | null;
   readonly journal: string | null;
   readonly log: string | null;
+  /** Calls to count as they happen, before anything else is judged; null for none. */
+  readonly live: LiveRequest | null;
   readonly now: () => number;
-  /** Told when a sensor starts, for a progress line. */
+  /** Told which sensor is being waited for, for a progress line. */
   readonly onSensor: (name: string) => void;
 }
 
 /** Milliseconds. A sensor that needs longer is stuck, not slow; logs are given time for what they are. */
-const LIMIT_MS = 3000;
+const LIMIT_MS = 5000;
 const WORKLOAD_LIMIT_MS = 8000;
 /** Above the probe's own limits (5 s to start, 1.5 s for the device), so that they are the ones that speak. */
 const BAR_LIMIT_MS = 7000;
 const LOG_LIMIT_MS = 60_000;
+/** What attaching and detaching may take beside the window itself. */
+const LIVE_LIMIT_MS = 30_000;
 
+const NOT_ASKED = "no probe is put into the workload unasked: doctor --live SECONDS counts its calls as they happen";
+const OTHER_ROOT = "a captured tree makes no calls that could be counted";
 const OTHER_MACHINE = "the log is not of this machine: nothing of this machine is mixed into its verdict";
 
 /** Runs every sensor, each within its limit, and gives the facts. Throws for nothing that is wrong with the subject. */
@@ -54,32 +62,48 @@ export async function collect(options: CollectOptions): Promise<Facts> {
   const missing = await rootMissing(fs);
   if (missing !== null) return await withoutSubject(options.now(), local, missing);
   const run = sensorRunner(options, fs, local);
-  const host = await run("host", readHost);
+  // A long log keeps this thread busy: nothing else has its time limit running meanwhile.
   const given = await run("given log", ({ signal }) => readGivenLogs(options, signal), LOG_LIMIT_MS);
+  // Sensors wait for the kernel more than they work: those that need nothing of each other run side by side.
+  const host = run("host", readHost);
+  const self = run("the agent itself", readSelf);
+  const pci = run("PCI devices", readPci);
+  const lockdown = run("kernel lockdown", readLockdown);
+  const preload = run("/etc/ld.so.preload", readPreload);
   const unit = await run("unit", readUnit);
-  const workload = await run("processes", (context) => readWorkload(context, unit), WORKLOAD_LIMIT_MS);
-  if (given.state === "read" && options.root === null && !isOfThisMachine(given.value, host, workload)) {
-    return evidenceOnly(options, scopeOf("evidence"), given.value.facts);
+  const before = await run("processes", (context) => readWorkload(context, unit), WORKLOAD_LIMIT_MS);
+  const { trace, workload } = await traced(options, run, local, unit, before);
+  if (given.state === "read" && options.root === null && !isOfThisMachine(given.value, await host, workload)) {
+    return evidenceOnly(options, scopeOf("evidence"), given.value);
   }
-  const pci = await run("PCI devices", readPci);
-  const log = given.state === "read" ? logReading(given.value) : await defaultLog(options, run, given, unit, workload);
+  const devices = await pci;
+  // In a process of its own with limits of its own, which a busy thread here does not disturb.
+  const bars = run("BAR registers", (context) => readBars(context, devices), BAR_LIMIT_MS);
+  // After the window: a request that ended in it is in the log by now.
+  const { log, ledger } = logReadings(await usedLog(options, run, given, unit, workload));
+  const preloadVariable = run("LD_PRELOAD", (context) => readPreloadVariable(context, workload, unit));
+  const shimFiles = run("shim files", (context) => readShimFiles(context, workload, unit));
+  const stateFiles = run("state files", (context) => readStateFiles(context, workload));
+  const locks = run("locks", (context) => readLocks(context, workload));
   return {
     schema: "vgpu-agent/facts/1",
-    collectedAt: momentOf(local, host, log, options.now()),
+    collectedAt: momentOf(local, await host, log, options.now()),
     scope: local,
-    host,
-    self: await run("the agent itself", readSelf),
-    pci,
-    bars: await run("BAR registers", (context) => readBars(context, pci), BAR_LIMIT_MS),
-    lockdown: await run("kernel lockdown", readLockdown),
+    host: await host,
+    self: await self,
+    pci: devices,
+    bars: await bars,
+    lockdown: await lockdown,
     unit,
     workload,
-    preload: await run("/etc/ld.so.preload", readPreload),
-    preloadVariable: await run("LD_PRELOAD", (context) => readPreloadVariable(context, workload, unit)),
-    shimFiles: await run("shim files", (context) => readShimFiles(context, workload, unit)),
+    preload: await preload,
+    preloadVariable: await preloadVariable,
+    shimFiles: await shimFiles,
     log,
-    stateFiles: await run("state files", (context) => readStateFiles(context, workload)),
-    locks: await run("locks", (context) => readLocks(context, workload)),
+    ledger,
+    trace,
+    stateFiles: await stateFiles,
+    locks: await locks,
   };
 }
 
@@ -90,28 +114,57 @@ type Run = <T>(
 ) => Promise<Reading<T>>;
 
 function sensorRunner(options: CollectOptions, fs: RootFs, scope: Scope): Run {
-  return (name, sensor, limitMs = LIMIT_MS) => {
+  const running = new Set<string>();
+  return async (name, sensor, limitMs = LIMIT_MS) => {
+    running.add(name);
     options.onSensor(name);
-    return withLimit(name, limitMs, (signal) => sensor({ fs, scope, signal, now: options.now }));
+    const reading = await withLimit(name, limitMs, (signal) => sensor({ fs, scope, signal, now: options.now }));
+    running.delete(name);
+    // The one that the run has waited for longest.
+    const [longest] = running;
+    if (longest !== undefined) options.onSensor(longest);
+    return reading;
   };
 }
 
-async function defaultLog(
+/** The calls of a window, where one was asked for, and the processes as they are after it. */
+async function traced(
+  options: CollectOptions,
+  run: Run,
+  scope: Scope,
+  unit: Reading<UnitFacts>,
+  before: Reading<WorkloadFacts>,
+): Promise<{ readonly trace: Reading<TraceFacts>; readonly workload: Reading<WorkloadFacts> }> {
+  const { live } = options;
+  if (live === null) return { trace: notRead("skipped", NOT_ASKED), workload: before };
+  if (scope.subject !== "live") return { trace: notRead("skipped", OTHER_ROOT), workload: before };
+  // Only now: who does not ask for probes does not wait for what makes them.
+  const { attribute, readLiveCalls } = await import("./live-calls.ts");
+  const limitMs = live.seconds * 1000 + LIVE_LIMIT_MS;
+  const counted = await run("calls as they happen", (context) => readLiveCalls(context, before, live), limitMs);
+  if (counted.state !== "read") return { trace: counted, workload: before };
+  const after = await run("processes", (context) => readWorkload(context, unit), WORKLOAD_LIMIT_MS);
+  return { trace: attribute(counted, scope, unit, before, after), workload: after };
+}
+
+async function usedLog(
   options: CollectOptions,
   run: Run,
   given: Reading<LogChoice>,
   unit: Reading<UnitFacts>,
   workload: Reading<WorkloadFacts>,
-): Promise<Reading<LogFacts>> {
+): Promise<Reading<LogChoice>> {
   // A log that was asked for and could not be read is never replaced by another one.
-  if (options.journal !== null || options.log !== null) return given.state === "read" ? logReading(given.value) : given;
-  const found = await run("log", (context) => readDefaultLogs(context, unit, workload), LOG_LIMIT_MS);
-  return found.state === "read" ? logReading(found.value) : found;
+  if (given.state === "read" || options.journal !== null || options.log !== null) return given;
+  return await run("log", (context) => readDefaultLogs(context, unit, workload), LOG_LIMIT_MS);
 }
 
-function logReading({ facts }: LogChoice): Reading<LogFacts> {
+function logReadings(choice: Reading<LogChoice>): Pick<Facts, "log" | "ledger"> {
+  if (choice.state !== "read") return { log: choice, ledger: choice };
+  const { facts, ledger } = choice.value;
   const lines = facts.sources.reduce((sum, source) => sum + source.entries, 0);
-  return wasRead(facts, `${lines} lines of ${facts.sources.map(({ path }) => path).join(", ")}`);
+  const what = `${lines} lines of ${facts.sources.map(({ path }) => path).join(", ")}`;
+  return { log: wasRead(facts, what), ledger: wasRead(ledger) };
 }
 
 /**
@@ -149,7 +202,8 @@ async function rootMissing(fs: RootFs): Promise<NotRead | null> {
   }
 }
 
-async function evidenceOnly(options: CollectOptions, scope: Scope, facts: LogFacts): Promise<Facts> {
+async function evidenceOnly(options: CollectOptions, scope: Scope, choice: LogChoice): Promise<Facts> {
+  const { facts } = choice;
   const lastAt = facts.sources.flatMap((source) => source.lastAt ?? []);
   const collectedAt = lastAt.length > 0 ? Math.max(...lastAt) : options.now();
   const machineId = facts.sources.flatMap(({ machineIds }) => machineIds).at(-1) ?? null;
@@ -158,7 +212,7 @@ async function evidenceOnly(options: CollectOptions, scope: Scope, facts: LogFac
   return {
     ...(await withoutSubject(collectedAt, scope, notRead("skipped", OTHER_MACHINE))),
     host: wasRead(host, "as the log names it"),
-    log: logReading({ facts, files: [] }),
+    ...logReadings(wasRead(choice)),
   };
 }
 
@@ -179,6 +233,8 @@ async function withoutSubject(collectedAt: number, scope: Scope, reason: NotRead
     preloadVariable: reason,
     shimFiles: reason,
     log: reason,
+    ledger: reason,
+    trace: reason,
     stateFiles: reason,
     locks: reason,
   };

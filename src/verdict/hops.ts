@@ -111,13 +111,25 @@ const LOOK: Readonly<Record<Hop, (facts: Facts, findings: readonly Finding[]) =>
     const looked = findings.find(({ check }) => check === "pci-device");
     return { state: "unknown", why: looked?.message ?? "the PCI devices were not read" };
   },
-  mediator: (facts) =>
-    hostAnswered(facts)
-      ? { state: "ok", why: "it brought back an answer of the host's CUDA driver" }
-      : { state: "unknown", why: "not seen from the guest" },
-  executor: () => ({ state: "unknown", why: "not seen from the guest" }),
-  gpu: () => ({ state: "unknown", why: "not seen from the guest" }),
+  mediator(facts, findings) {
+    if (hostAnswered(facts)) return { state: "ok", why: "it brought back an answer of the host's CUDA driver" };
+    return launchesAnswered(findings)
+      ? { state: "ok", why: "it answers: the device passes on what comes back from it, and launches came back with 0" }
+      : { state: "unknown", why: "not seen from the guest" };
+  },
+  executor: (_, findings) => ({ state: "unknown", why: beyond(findings) }),
+  gpu: (_, findings) => ({ state: "unknown", why: beyond(findings) }),
 };
+
+function launchesAnswered(findings: readonly Finding[]): boolean {
+  return findings.find(({ check }) => check === "live-calls")?.outcome === "pass";
+}
+
+function beyond(findings: readonly Finding[]): string {
+  return launchesAnswered(findings)
+    ? "not seen from the guest, which was told that its launches ran"
+    : "not seen from the guest";
+}
 
 /** An error code of the CUDA driver came back: only the host's executor can have given it. */
 function hostAnswered(facts: Facts): boolean {

@@ -1,5 +1,6 @@
 import { causeOf } from "../checks/catalogue.ts";
 import type { Finding } from "../checks/finding.ts";
+import { isKernels } from "../checks/live-calls.ts";
 import {
   answerOf,
   barMappedBy,
@@ -24,7 +25,7 @@ export interface RungProof {
   /** Epoch milliseconds of the last answer seen; null when the rung does not rest on one, or it has no time. */
   readonly answeredAt: number | null;
   /** What the rung rests on. */
-  readonly basis: "processes" | "log" | "registers";
+  readonly basis: "processes" | "log" | "registers" | "trace";
   /** Why the next rung is not reached, in words. */
   readonly short: string;
 }
@@ -35,6 +36,7 @@ export interface RungProof {
  */
 export function provenRung(facts: Facts, findings: readonly Finding[]): RungProof | null {
   return (
+    executingProof(facts, findings) ??
     connectedProof(facts) ??
     discoveredProof(facts, findings) ??
     configuredProof(facts, findings) ??
@@ -42,9 +44,31 @@ export function provenRung(facts: Facts, findings: readonly Finding[]): RungProo
   );
 }
 
+/**
+ * Launches and copies that the kernel saw come back with 0, in a process that has the device mapped (the check
+ * `live-calls` says so). It rests on no line of a log: those can be forged.
+ */
+function executingProof(facts: Facts, findings: readonly Finding[]): RungProof | null {
+  const trace = valueIn(facts.trace);
+  if (trace === undefined || outcomeOf(findings, "live-calls") !== "pass") return null;
+  return {
+    rung: "executing",
+    answeredAt: trace.ledger.to,
+    basis: "trace",
+    short: "the guest was told that its launches ran; that a GPU ran them takes the host's own record of them",
+  };
+}
+
+/** A call of this process came back with 0 while the kernel counted. */
+function traceShowsAnswer(facts: Facts, process: ProcessFacts): boolean {
+  const trace = valueIn(facts.trace);
+  if (trace === undefined || !isKernels(trace.ledger) || !trace.workload.includes(process.pid)) return false;
+  return trace.ledger.calls.some(({ pid, results }) => pid === process.pid && (results?.["0"] ?? 0) > 0);
+}
+
 function connectedProof(facts: Facts): RungProof | null {
   const short =
-    "the calls' answers do not say where they ran: that takes the host's own record, or a trace of this guest";
+    "the calls' answers do not say where they ran: that takes the host's own record, or a count of launches in this guest";
   const life = valueIn(currentLife(facts));
   for (const process of gpuProcessesOf(facts)) {
     if (barMappedBy(facts, process) === undefined) continue;
@@ -52,6 +76,7 @@ function connectedProof(facts: Facts): RungProof | null {
     const answered = log === undefined ? null : answerOf(log);
     if (answered !== null) return { rung: "connected", answeredAt: answered.last.at, basis: "processes", short };
     if (registersShowAnswer(facts, process)) return { rung: "connected", answeredAt: null, basis: "registers", short };
+    if (traceShowsAnswer(facts, process)) return { rung: "connected", answeredAt: null, basis: "trace", short };
   }
   if (!judgedByLog(facts)) return null;
   const last = judgedLogs(facts)

@@ -36,6 +36,8 @@ export function statementOf({ facts, findings, rung, proof, primary }: Said): st
       return `${configuredBasis(facts, proof)}${notKnown(openQuestions(facts, findings))}`;
     case "discovered":
       return sentence(`the workload found the GPU, which is answered from constants; ${proof.short}`);
+    case "executing":
+      return `${sentence(launched(findings))} ${sentence(proof.short)}`;
     default:
       return `${sentence(connectedBasis(facts, proof))} ${sentence(proof.short)}`;
   }
@@ -58,6 +60,12 @@ function notKnown(checks: readonly string[]): string {
   return checks.length === 0 ? "" : ` Not known: what ${checks.join(", ")} would tell.`;
 }
 
+/** What the kernel counted, in the words of the check. */
+function launched(findings: readonly Finding[]): string {
+  const said = findings.find(({ check, outcome }) => check === "live-calls" && outcome === "pass");
+  return `kernels are launched and answered, counted by this kernel's own probes: ${said?.message ?? ""}`;
+}
+
 function connectedBasis(facts: Facts, proof: RungProof): string {
   const when = ago(facts, proof.answeredAt);
   switch (proof.basis) {
@@ -65,6 +73,8 @@ function connectedBasis(facts: Facts, proof: RungProof): string {
       return "the device's registers show that the last call of the workload's process came back without an error";
     case "log":
       return `calls of the log's last process were answered${when}`;
+    case "trace":
+      return "the kernel's probes saw calls of the workload's process come back with 0";
     case "processes":
       return `calls of the process that has the device mapped were answered${when}`;
   }
@@ -90,8 +100,28 @@ function sentence(text: string): string {
   return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
 
+/** How to see launches; where they were counted already, what that count lacks. */
+function countStep(facts: Facts, findings: readonly Finding[]): string {
+  const said = findings.find(({ check }) => check === "live-calls");
+  return facts.trace.state === "read" && said !== undefined
+    ? sentence(`Count again with --live while a request runs: ${said.message}`)
+    : "Run `vgpu-agent doctor --live 10` as root while a request runs: it counts the launches and how they come back.";
+}
+
+/** The window in which calls were counted, in the words of a log. */
+function windowOf(facts: Facts): string {
+  const { from = null, to = null } = valueIn(facts.trace)?.ledger ?? {};
+  const time = (at: number | null) => (at === null ? "?" : new Date(at).toISOString());
+  return `${time(from)} to ${time(to)}`;
+}
+
 /** What to do next, most telling first. */
-export function nextSteps(facts: Facts, rung: Rung | null, cause: CauseId | null): string[] {
+export function nextSteps(
+  facts: Facts,
+  findings: readonly Finding[],
+  rung: Rung | null,
+  cause: CauseId | null,
+): string[] {
   if (cause !== null) {
     return [
       `Mend ${cause} first (${causeOf(cause).fixedBy}), then run the doctor again: what lies behind it shows only then.`,
@@ -111,10 +141,14 @@ export function nextSteps(facts: Facts, rung: Rung | null, cause: CauseId | null
     case "connected":
       return facts.scope.subject === "live"
         ? [
-            "Run `vgpu-agent calls --live 10` as root while a request runs: launches that return 0 were answered by the host's driver.",
+            countStep(facts, findings),
             "Compare with the mediator's log on the host for the same time: launches of this vm_id prove where the calls ran.",
           ]
         : ["Compare with the mediator's log of the same time: launches of this vm_id prove where the calls ran."];
+    case "executing":
+      return [
+        `Compare with the mediator's log on the host for ${windowOf(facts)}: launches of this vm_id there prove where these ran.`,
+      ];
     default:
       return [];
   }

@@ -343,7 +343,8 @@ describe("the verdict", () => {
       if (verdict.firstBrokenHop === null) assert.deepEqual(broken, []);
       else assert.ok(broken.some((name) => name === verdict.firstBrokenHop));
       assert.equal(verdict.firstBrokenHop === null, verdict.cause === null);
-      assert.equal(verdict.proven, false);
+      assert.equal(verdict.proven, false, "the host's record is not seen from here");
+      assert.equal(verdict.evidence, verdict.rung === "executing" ? "guest" : null);
       assert.notEqual(verdict.statement, "");
       assert.ok(verdict.next.length > 0);
       assert.equal(verdict.rung === null, /^No verdict/.test(verdict.statement));

@@ -10,7 +10,10 @@ export interface Verdict {
   /** null: nothing could be read that a verdict could rest on. */
   readonly rung: Rung | null;
   readonly statement: string;
+  /** The host's own record shows the execution. Guest evidence does not prove so much. */
   readonly proven: boolean;
+  /** Whose evidence the rung `executing` rests on; null below it. */
+  readonly evidence: "guest" | "host" | null;
   readonly refuted: readonly Rung[];
   readonly hops: readonly HopVerdict[];
   readonly firstBrokenHop: Hop | null;
@@ -29,16 +32,19 @@ export function judge(facts: Facts, findings: readonly Finding[]): Verdict {
   const cause = primary?.cause ?? null;
   const firstBrokenHop = cause === null ? null : causeOf(cause).hop;
   const hops = hopsOf(facts, findings, firstBrokenHop, cause);
-  const refuted = primary?.overcome === true ? [] : refutedRungs(rung, cause);
+  const below = primary?.overcome === true ? [] : refutedRungs(rung, cause);
+  const refuted: readonly Rung[] = refutesExecution(findings) ? [...below, "executing"] : below;
   return {
     rung,
     statement: statementOf({ facts, findings, rung, proof, primary }),
-    proven: rung === "executing" || rung === "correct",
+    // Guest evidence is all there is in this version.
+    proven: false,
+    evidence: rung === "executing" ? "guest" : null,
     refuted,
     hops,
     firstBrokenHop,
     cause,
-    next: nextSteps(facts, rung, cause),
+    next: nextSteps(facts, findings, rung, cause),
   };
 }
 
@@ -68,6 +74,11 @@ function capOf(findings: readonly Finding[], primary: Finding | undefined): Rung
 
 function lowest(a: Rung, b: Rung): Rung {
   return RUNGS.indexOf(a) < RUNGS.indexOf(b) ? a : b;
+}
+
+/** A request was answered, every call was counted, and nothing was launched. */
+function refutesExecution(findings: readonly Finding[]): boolean {
+  return findings.some(({ outcome, cause }) => outcome === "fail" && cause === "VG-O12");
 }
 
 /** A failure refutes the first rung that it keeps from holding; what is above was not reached and stays unproven. */

@@ -90,6 +90,7 @@ async function judge(given: Given) {
     window: { since: null, until: null },
     journal: given.journal ?? null,
     log: given.log ?? null,
+    live: null,
     selection: { only: [], skip: [] },
     format: "json",
     render: PLAIN_OPTIONS,

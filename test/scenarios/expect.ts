@@ -6,23 +6,25 @@ import type { Truth } from "./scenario.ts";
 export function expectTruth(name: string, truth: Truth, stdout: string, exitCode: number | null): Report {
   assert.notEqual(stdout, "", `${name}: the doctor printed nothing (exit ${exitCode})`);
   const report = reportSchema.parse(JSON.parse(stdout));
-  const { rung, first_broken_hop: hop, cause } = report.verdict;
+  const { rung, first_broken_hop: hop, cause, evidence, refuted } = report.verdict;
   const named = report.findings.flatMap((finding) => finding.cause ?? []);
   const told = (truth.alsoNamed ?? []).filter((id) => named.includes(id));
   assert.deepEqual(
-    { rung, hop, cause, exitCode, alsoNamed: told },
+    { rung, hop, cause, exitCode, alsoNamed: told, evidence, refutesExecution: refuted.includes("executing") },
     {
       rung: truth.rung,
       hop: truth.hop,
       cause: truth.cause,
       exitCode: truth.exitCode,
       alsoNamed: truth.alsoNamed ?? [],
+      evidence: truth.evidence ?? null,
+      refutesExecution: truth.refutesExecution ?? false,
     },
     `${name}: ${report.verdict.statement}\n${summary(report)}`,
   );
   const crashed = report.findings.filter(({ outcome }) => outcome === "crashed");
   assert.deepEqual(crashed, [], `${name}: a check crashed`);
-  assert.equal(report.verdict.proven, false, `${name}: nothing in the guest proves execution yet`);
+  assert.equal(report.verdict.proven, false, `${name}: nothing that a guest sees proves execution`);
   return report;
 }
 

@@ -2,7 +2,7 @@ import type { HostBehaviour } from "../bench/device/mediator.ts";
 import { type DeviceSpec, PASSTHROUGH_LOOKALIKE } from "../bench/device/vgpu.ts";
 import { ollamaUnit } from "../bench/payload.ts";
 import type { VmSpec } from "../bench/vm.ts";
-import { HEALTHY_CONNECTED, HEALTHY_IDLE, type Scenario } from "./scenario.ts";
+import { EXECUTING, HEALTHY_CONNECTED, HEALTHY_IDLE, type Scenario } from "./scenario.ts";
 
 /** One situation of a booted VM: what is done to reach it, and the truth then. */
 export interface MachineScenario extends Scenario {
@@ -160,12 +160,36 @@ export const MACHINES: readonly Machine[] = [
         setUp: `echo load >/run/ollama/control; grep -qm1 'llama runner started' < <(journalctl -f -n all -u ollama)`,
       },
       {
+        name: "nothing is asked and nothing is launched",
+        story: "The same runner, and the kernel counts its calls: idle is no fault.",
+        truth: HEALTHY_CONNECTED,
+        args: "--live 2",
+      },
+      {
+        name: "requests are answered and nothing is launched",
+        story: "The runner holds a model and idles, with the shim mapped; the server answers without it.",
+        truth: { rung: "connected", hop: "workload", cause: "VG-O12", exitCode: 3, refutesExecution: true },
+        setUp: "systemd-run -q --unit=asker bash -c 'while :; do echo generate >/run/ollama/control; sleep 0.3; done'",
+        args: "--live 6",
+      },
+      {
+        name: "a runner that works, counted by the kernel",
+        story: "Copies in, launches and copies out come back with 0. No line of the log tells of them.",
+        truth: EXECUTING,
+        setUp: `systemctl stop asker; echo STANDIN_AUTOLOAD=1 STANDIN_ACTIVITY_MS=20 | tr ' ' '\\n' >/etc/ollama.env
+          systemctl restart ollama
+          grep -qm1 'llama runner started' < <(journalctl -f -n all -u ollama _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID ollama))`,
+        args: "--live 4",
+      },
+      {
         name: "no log at all, the runner connected",
         story: "stderr goes nowhere: the device's registers and the runner's maps are what is left.",
         truth: { ...HEALTHY_CONNECTED, exitCode: 4, alsoNamed: ["VG-Z02"] },
         setUp: `mkdir -p /run/systemd/system/ollama.service.d
           printf '[Service]\\nStandardError=null\\n' >/run/systemd/system/ollama.service.d/sink.conf
-          echo STANDIN_AUTOLOAD=1 >/etc/ollama.env; systemctl daemon-reload; systemctl restart ollama
+          echo STANDIN_AUTOLOAD=1 >/etc/ollama.env; systemctl daemon-reload
+          # A runner that is told to end in the middle of a call waits for that call.
+          systemctl kill -s KILL ollama; systemctl restart ollama
           until cat /proc/[0-9]*/maps | grep -q resource0; do sleep 0.2; done; sleep 1`,
       },
       {

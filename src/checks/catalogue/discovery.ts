@@ -85,6 +85,21 @@ export const DISCOVERY_CAUSES: readonly Cause[] = [
     },
   },
   {
+    id: "VG-O12",
+    cap: "connected",
+    title: "Requests are answered without the GPU",
+    hop: "workload",
+    severity: "fail",
+    fixedBy: "guest operator",
+    symptom: true,
+    message:
+      "{requests} answered within the {seconds} s in which every call was counted, and the workload launched no kernel{others}: the answers came from the CPU, or from somewhere else.",
+    remedy: {
+      text: "Look at what the server decided for this model: the runner's lines about offloaded layers and model buffers, and num_gpu in the request. A model that the server only passes on to another machine looks the same. Restart the server when idle after mending it.",
+      commands: ["journalctl -u {unit} -n 200 --no-pager"],
+    },
+  },
+  {
     id: "VG-R01",
     cap: "connected",
     title: "The workload's process failed",

@@ -1,9 +1,11 @@
 import { existsSync } from "node:fs";
-import type { CallCount, Ledger, OpenCall } from "../../facts/ledger.ts";
+import type { CallCount, Ledger, LedgerProcess, OpenCall } from "../../facts/ledger.ts";
+import { callName, formatCallId } from "../../protocol/call-ids.ts";
 import type { SensorContext } from "../context.ts";
+import { counted } from "../log-limits.ts";
 import { chooseWay, failureText, type Refusal } from "./choose.ts";
 import { atProcessEnd } from "./process-end.ts";
-import { type Target, TargetScanner, type TracedProcess } from "./targets.ts";
+import { type Target, TargetScanner } from "./targets.ts";
 import { pidsAreTheKernels } from "./tracefs-names.ts";
 import type { Place, Tally, TracedOpen, Tracer, Way } from "./tracer.ts";
 
@@ -12,9 +14,11 @@ const POLL_MS = 20;
 const MAX_PROCESSES = 8192;
 const MAX_GAPS = 50;
 
-/** Calls that do not run through the exported function in newer shims (docs/wire.md, "Uprobes"). */
-const UNSEEN =
-  "cuLibraryLoadData (0x00a8) and process cleanup (0x00fe) do not run through the function that is counted";
+/**
+ * Calls that do not run through the exported function in newer shims (docs/wire.md, "Uprobes"). They are neither launch
+ * nor copy, and in older builds they are counted like all others: a note, not a gap.
+ */
+const MAYBE_UNSEEN = [0x00a8, 0x00fe];
 
 export interface LiveOptions {
   /** Processes whose libraries have to be readable for the coverage to be full; null: all of the machine. */
@@ -48,7 +52,7 @@ export class LiveLedger {
   readonly #context: SensorContext;
   readonly #options: LiveOptions;
   readonly #scanner: TargetScanner;
-  readonly #processes = new Map<number, TracedProcess>();
+  readonly #processes = new Map<number, LedgerProcess>();
   readonly #gaps = new Set<string>();
   readonly #inodes = new Set<string>();
   #timers: NodeJS.Timeout[] = [];
@@ -116,15 +120,21 @@ export class LiveLedger {
       }),
     );
     const missing = [...this.#gaps, ...tally.gaps];
-    const notes = [...(this.#ended > 0 ? [`${this.#ended} calls ended with their thread`] : []), UNSEEN];
+    const notes = [
+      ...(this.#ended > 0 ? [`${counted(this.#ended, "call", "calls")} ended with the thread`] : []),
+      ...unseenNote(new Set(tally.calls.map(({ callId }) => callId))),
+    ];
     const attached = this.#inodes.size > 0;
     this.#last = {
       source: this.#tracer.way,
       from: at(this.#fromNs),
       to: now,
       coverage: !attached ? "none" : missing.length > 0 ? "partial" : "full",
-      gaps: attached ? [...missing, ...notes] : [...missing, "no process has a library with the transport mapped"],
+      gaps: attached ? missing : [...missing, "no process has a library with the transport mapped"],
+      notes: attached ? notes : [],
       dropped: tally.dropped,
+      possibleDrops: null,
+      debugCost: null,
       calls: calls.sort((a, b) => a.pid - b.pid || a.callId - b.callId),
       open: open.map(
         ({ pid, tid, callId, enteredNs }): OpenCall => ({
@@ -201,7 +211,10 @@ export class LiveLedger {
     this.#scannedNs = monotonic();
     const { targets, processes, denied, gaps } = await this.#scanner.scan(null);
     for (const one of processes) {
-      if (this.#processes.size < MAX_PROCESSES || this.#processes.has(one.pid)) this.#processes.set(one.pid, one);
+      const before = this.#processes.get(one.pid);
+      if (before === undefined && this.#processes.size >= MAX_PROCESSES) continue;
+      // A process whose parent ended has another one now; whose child it was is what counts.
+      this.#processes.set(one.pid, { ...one, ppid: before?.ppid ?? one.ppid });
     }
     const { workload } = this.#options;
     const missed = denied.filter((pid) => workload === null || workload.includes(pid));
@@ -221,14 +234,24 @@ export class LiveLedger {
   }
 
   /** Processes that were seen, and those that ended between two looks and left calls alone. */
-  #seen(calls: readonly CallCount[]): TracedProcess[] {
+  #seen(calls: readonly CallCount[]): LedgerProcess[] {
     const brief = new Set(calls.map(({ pid }) => pid).filter((pid) => !this.#processes.has(pid)));
-    return [...this.#processes.values(), ...[...brief].map((pid) => ({ pid, comm: "", libraries: [] }))];
+    return [
+      ...this.#processes.values(),
+      ...[...brief].map((pid) => ({ pid, comm: "", libraries: [], unit: null, ppid: null })),
+    ];
   }
 
   #gap(text: string): void {
     if (this.#gaps.size < MAX_GAPS) this.#gaps.add(text);
   }
+}
+
+function unseenNote(seen: ReadonlySet<number>): string[] {
+  const unseen = MAYBE_UNSEEN.filter((id) => !seen.has(id)).map((id) => `${callName(id)} (${formatCallId(id)})`);
+  return unseen.length === 0
+    ? []
+    : [`newer shims do not send these through the function that is counted: ${unseen.join(", ")}`];
 }
 
 function placeOf({ inode, offset, handle }: Target): Place {

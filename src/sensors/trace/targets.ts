@@ -1,11 +1,12 @@
 import type { FileHandle } from "node:fs/promises";
+import type { LedgerProcess } from "../../facts/ledger.ts";
 import { errnoOf } from "../../facts/reading.ts";
 import type { ProcessFacts } from "../../facts/workload.ts";
 import { isSystemLibrary, TRANSPORT_SYMBOL } from "../../protocol/libraries.ts";
 import type { SensorContext } from "../context.ts";
 import { InvalidElf, readElf } from "../elf.ts";
 import { readMaps } from "../mapped-libraries.ts";
-import type { MapEntry } from "../proc.ts";
+import { type MapEntry, parseCgroup, parseStat, unitOf } from "../proc.ts";
 import { mapLimit, viewOf } from "../scope.ts";
 
 /**
@@ -27,19 +28,11 @@ export interface Target {
   readonly handle: FileHandle;
 }
 
-/** A process that has the transport mapped. */
-export interface TracedProcess {
-  readonly pid: number;
-  readonly comm: string;
-  /** Paths in its own view. */
-  readonly libraries: readonly string[];
-}
-
 export interface TargetScan {
   /** Files that this scanner had not returned before, or that changed since. */
   readonly targets: readonly Target[];
   /** All processes that have a transport mapped. */
-  readonly processes: readonly TracedProcess[];
+  readonly processes: readonly LedgerProcess[];
   /** Processes whose libraries may not be read. */
   readonly denied: readonly number[];
   /** What else could not be looked at, in words. */
@@ -50,6 +43,7 @@ const PID = /^[1-9]\d{0,9}$/;
 const MAX_PROCESSES = 8192;
 const MAX_FILES = 4096;
 const READ_WIDTH = 4;
+const MAX_SMALL_FILE = 1 << 16;
 /** What an indirect branch may land on with CET; a probe on it costs a single step, the instruction after it does not. */
 const ENDBR64 = Buffer.from([0xf3, 0x0f, 0x1e, 0xfa]);
 
@@ -84,7 +78,7 @@ export class TargetScanner {
         if ((await look)?.transport !== true) continue;
         libraries.push(entry.path);
       }
-      return libraries.length === 0 ? null : { pid, comm: await this.#comm(pid), libraries };
+      return libraries.length === 0 ? null : await this.#describe(pid, libraries);
     });
     const processes = found.filter((one) => one !== null);
     return { targets: [...targets.values()], processes, denied, gaps };
@@ -150,8 +144,14 @@ export class TargetScanner {
     return await this.#context.fs.open(mapped);
   }
 
-  async #comm(pid: number): Promise<string> {
-    return await this.#context.fs.text(`/proc/${pid}/comm`, 64).catch(() => "");
+  /** Who the process is. What cannot be read of one that ends meanwhile stays unknown. */
+  async #describe(pid: number, libraries: readonly string[]): Promise<LedgerProcess> {
+    const { fs, scope } = this.#context;
+    const read = async (file: string) =>
+      (await fs.read(`/proc/${pid}/${file}`, MAX_SMALL_FILE).catch(() => null))?.bytes ?? Buffer.alloc(0);
+    const stat = parseStat(await read("stat"));
+    const unit = unitOf(parseCgroup(await read("cgroup")), scope.unit);
+    return { pid, comm: stat?.comm ?? "", libraries, unit, ppid: stat?.ppid ?? null };
   }
 }
 
