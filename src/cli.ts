@@ -1,12 +1,12 @@
 import yargs from "yargs";
 import { UnknownCheck } from "./checks/engine.ts";
-import { calls } from "./commands/calls.ts";
-import { CannotCountLive, callsLive } from "./commands/calls-live.ts";
-import { assertChecksExist, DOCTOR_DEFAULTS, doctor, listChecks } from "./commands/doctor.ts";
+import { CannotCountLive } from "./commands/cannot-count-live.ts";
 import { printAll } from "./commands/output.ts";
 import { InvalidTime, parseWindow } from "./commands/time-option.ts";
-import { FORMATS, type Format } from "./report/format.ts";
+import { FORMATS, type Format } from "./report/formats.ts";
 import { TOOL_VERSION } from "./version.ts";
+
+/* Commands are imported when they are called: what one needs must not slow another, or the help, down. */
 
 /** Exit code of a command line that cannot be meant (design: 2 usage). */
 const USAGE = 2;
@@ -17,7 +17,7 @@ class UsageError extends Error {}
 
 /** What every command that judges or counts takes: which subject, and which part of its log. */
 const SUBJECT = {
-  unit: { type: "string", default: DOCTOR_DEFAULTS.unit, describe: "systemd unit of the workload" },
+  unit: { type: "string", default: "ollama.service", describe: "systemd unit of the workload" },
   pid: { type: "number", describe: "this process instead of the unit's" },
   since: { type: "string", describe: "read the log from here: 10m, 2h, or a time" },
   until: { type: "string", describe: "read the log up to here" },
@@ -26,10 +26,13 @@ const SUBJECT = {
   log: { type: "string", describe: "file with the workload's stderr, when it is not in the journal" },
 } as const;
 
+/** Runs the command line and gives the exit code. */
 async function main(args: readonly string[]): Promise<number> {
   let code = 0;
   const parser = yargs([...args])
     .scriptName("vgpu-agent")
+    // Half of a page in another language would be the library's words alone, and only where its files are.
+    .detectLocale(false)
     .usage(
       "$0 <command>\n\nSays what is proven, what is refuted and what is not known about where this VM's CUDA calls run.",
     )
@@ -42,6 +45,10 @@ async function main(args: readonly string[]): Promise<number> {
           .option("json", { type: "boolean", describe: "print one JSON document (schema/report-1.json)" })
           .option("format", { choices: FORMATS, describe: "how to print the report" })
           .option("short", { type: "boolean", describe: "under 40 lines, ready to paste" })
+          .option("live", {
+            type: "number",
+            describe: "count calls for so many seconds as they happen, and judge them too (root)",
+          })
           .option("only", { type: "string", array: true, default: [], describe: "run these checks only" })
           .option("skip", { type: "string", array: true, default: [], describe: "leave these checks out" })
           .option("list", { type: "boolean", default: false, describe: "list the checks and stop" })
@@ -50,12 +57,16 @@ async function main(args: readonly string[]): Promise<number> {
           .conflicts("json", ["format", "short"])
           .conflicts("short", "format")
           .example("$0 doctor", "judge this VM (as root, to see everything)")
+          .example("$0 doctor --live 10", "the same, with the calls of ten seconds: run a request meanwhile")
           .example("$0 doctor --pid 4711", "judge a CUDA program that is not Ollama")
           .example("$0 doctor --format markdown > ticket.md", "a checklist to paste into a ticket")
           .example("$0 doctor --root /mnt/capture --journal /mnt/capture/journal", "judge a capture of another VM")
           .example("$0 doctor --log stderr.log --json", "judge a saved stderr alone")
-          .epilogue("Reads only. Exit code: 0 nothing worse than info, 4 warnings, 3 failures, 1 no verdict, 2 usage."),
+          .epilogue(
+            "Reads only; --live puts probes into the shim's code while it counts. Exit code: 0 nothing worse than info, 4 warnings, 3 failures, 1 no verdict, 2 usage.",
+          ),
       async (argv) => {
+        const { assertChecksExist, doctor, listChecks } = await import("./commands/doctor.ts");
         if (argv.list) {
           await printAll(listChecks());
           return;
@@ -71,6 +82,7 @@ async function main(args: readonly string[]): Promise<number> {
           window: parseWindow(argv.since, argv.until, Date.now()),
           journal: argv.journal ?? null,
           log: argv.log ?? null,
+          live: liveSpan(argv.live, [argv.root, argv.journal, argv.log]),
           selection,
           format,
           render: {
@@ -97,11 +109,6 @@ async function main(args: readonly string[]): Promise<number> {
             default: false,
             describe: "print one JSON document (schema/calls-1.json)",
           })
-          .option("cost", {
-            type: "boolean",
-            default: false,
-            describe: "measure what VGPU_DEBUG writes into the log, too",
-          })
           .option("live", {
             type: "number",
             describe: "count for so many seconds as calls happen, without a log (root)",
@@ -122,6 +129,7 @@ async function main(args: readonly string[]): Promise<number> {
           code = await countLive(argv.live ?? null, unitName(argv.unit), processId(argv.pid), argv.json);
           return;
         }
+        const { calls } = await import("./commands/calls.ts");
         const result = await calls({
           root: argv.root ?? null,
           unit: unitName(argv.unit),
@@ -129,7 +137,6 @@ async function main(args: readonly string[]): Promise<number> {
           window: parseWindow(argv.since, argv.until, Date.now()),
           journal: argv.journal ?? null,
           log: argv.log ?? null,
-          cost: argv.cost,
           json: argv.json,
           width: terminalWidth(160),
           ascii: !isUtf8(),
@@ -151,28 +158,43 @@ async function main(args: readonly string[]): Promise<number> {
   return code;
 }
 
+/** Seconds of `doctor --live`; the calls that happen now are those of this machine. */
+function liveSpan(seconds: number | undefined, elsewhere: readonly (string | undefined)[]): number | null {
+  if (seconds === undefined) return null;
+  if (!(seconds > 0 && seconds <= 86_400)) throw new UsageError("--live takes seconds, up to a day");
+  if (elsewhere.some((path) => path !== undefined)) {
+    throw new UsageError(
+      "--live counts the calls of this machine as they happen: leave out --root, --journal and --log",
+    );
+  }
+  return seconds;
+}
+
 /** `calls --live` and `--follow`: Ctrl-C ends the counting and shows what was counted. */
 async function countLive(seconds: number | null, unit: string, pid: number | null, json: boolean): Promise<number> {
   if (seconds !== null && !(seconds > 0 && seconds <= 86_400))
     throw new UsageError("--live takes seconds, up to a day");
+  const { callsLive } = await import("./commands/calls-live.ts");
+  const { LiveScreen } = await import("./commands/live-screen.ts");
   const end = new AbortController();
   const stop = () => end.abort();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(name, stop);
-  const screen = process.stdout.isTTY === true && !json;
-  // On a terminal each state replaces the one before; a program gets one line for each; a plain pipe only the last.
-  const onTick = (text: string) => process.stdout.write(screen ? `\u001b[H\u001b[J${text}` : text);
-  const following = seconds === null && (screen || json);
+  // A reader that goes away ends the counting; what is left to say goes nowhere.
+  process.stdout.on("error", stop);
+  const movable = process.stdout.isTTY === true && process.env["TERM"] !== "dumb";
+  // On a terminal each state replaces the one before; a program that follows gets a line for each; a pipe the last.
+  const screen = movable && !json ? new LiveScreen(process.stdout) : null;
+  const line = seconds === null && json ? (text: string) => void process.stdout.write(text) : null;
   const result = await callsLive({
     unit,
     pid,
     seconds,
     json,
-    width: terminalWidth(160),
-    ascii: !isUtf8(),
-    onTick: following ? onTick : null,
+    table: () => ({ width: terminalWidth(160), ascii: !isUtf8() }),
+    onTick: screen === null ? line : (text) => screen.draw(text),
     signal: end.signal,
   });
-  await printAll(following && screen ? `\u001b[H\u001b[J${result.text}` : result.text);
+  await printAll(screen === null ? result.text : screen.last(result.text));
   return result.exitCode;
 }
 
@@ -206,19 +228,15 @@ function isUtf8(): boolean {
 }
 
 /** Mistakes of the caller are one line; anything else is a bug of ours, and says so. */
-function explain(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
+function fail(error: unknown): number {
   const usage = error instanceof UsageError || error instanceof InvalidTime || error instanceof UnknownCheck;
-  if (error instanceof CannotCountLive) return `vgpu-agent: ${text}\n`;
-  if (usage || (error instanceof Error && error.name === "YError")) return `vgpu-agent: ${text}\n`;
-  return `vgpu-agent: a bug in vgpu-agent, please report it: ${error instanceof Error ? error.stack : text}\n`;
+  const text = error instanceof Error ? error.message : String(error);
+  const expected = usage || error instanceof CannotCountLive || (error instanceof Error && error.name === "YError");
+  const bug = `a bug in vgpu-agent, please report it: ${error instanceof Error ? error.stack : text}`;
+  process.stderr.write(`vgpu-agent: ${expected ? text : bug}\n`);
+  return error instanceof CannotCountLive ? NOTHING : USAGE;
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  process.stderr.write(explain(error));
-  process.exitCode = error instanceof CannotCountLive ? NOTHING : USAGE;
-}
+process.exitCode = await main(process.argv.slice(2)).catch(fail);
 // A stuck read of a dead file system must not keep a finished run alive.
 process.exit();
