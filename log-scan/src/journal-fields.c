@@ -114,16 +114,6 @@ static enum field_kind kind_of(struct journal *j, uint64_t offset, const uint8_t
 	return is_kept(j->wanted, payload, length) ? FIELD_KEPT : FIELD_OTHER;
 }
 
-struct known_field *known_slot(struct journal *j, uint64_t offset)
-{
-	uint32_t place = (uint32_t)(offset >> 3);
-	size_t slot = place * 0x9e3779b1u >> 19;
-	while (j->known[slot].place != 0 && j->known[slot].place != place) {
-		slot = (slot + 1) % KNOWN_FIELDS;
-	}
-	return &j->known[slot];
-}
-
 enum field_kind field_at(struct journal *j, uint64_t offset)
 {
 	struct known_field *slot = known_slot(j, offset);

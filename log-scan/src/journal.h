@@ -158,8 +158,6 @@ const uint8_t *bytes_at(const struct journal *j, uint64_t offset, uint64_t lengt
 const uint8_t *object_at(const struct journal *j, uint64_t offset, enum object_type type, uint64_t least, uint64_t *size);
 void verify(const struct journal *j, const uint8_t *data, const uint8_t *payload, size_t length);
 struct unit_field *unit_field(struct journal *j, uint64_t offset);
-// Where a field is, or would be, among those that many entries have.
-struct known_field *known_slot(struct journal *j, uint64_t offset);
 // What the field at an offset is.
 enum field_kind field_at(struct journal *j, uint64_t offset);
 // Finds the fields that say that an entry is the unit's where the file has them listed: a writer that stopped half-way
@@ -180,6 +178,17 @@ static inline bool is_place(const struct journal *j, uint64_t offset)
 static inline uint64_t payload_start(const struct journal *j)
 {
 	return j->compact ? 72 : 64;
+}
+
+// Where a field is, or would be, among those that many entries have.
+static inline struct known_field *known_slot(struct journal *j, uint64_t offset)
+{
+	uint32_t place = (uint32_t)(offset >> 3);
+	size_t slot = place * 0x9e3779b1u >> 19;
+	while (j->known[slot].place != 0 && j->known[slot].place != place) {
+		slot = (slot + 1) % KNOWN_FIELDS;
+	}
+	return &j->known[slot];
 }
 
 // journal-unpack.c

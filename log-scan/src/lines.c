@@ -146,12 +146,27 @@ INLINE bool take_end(struct cursor *cursor, struct line_end *known, bool (*parse
 	return true;
 }
 
+void add_word(struct wanted *wanted, const char *word)
+{
+	struct word *added = &wanted->words[wanted->word_count++];
+	added->text = word;
+	added->length = strlen(word);
+	unsigned start = (uint8_t)word[0] | (unsigned)(uint8_t)word[1] << 8;
+	wanted->starts[start / 64] |= (uint64_t)1 << start % 64;
+}
+
 bool is_of_shim(const struct wanted *wanted, const uint8_t *text, size_t length)
 {
-	for (size_t index = 0; length > 0 && index < wanted->word_count; index++) {
-		const char *word = wanted->words[index];
-		if (memmem(text, length, word, strlen(word)) != NULL) {
-			return true;
+	for (size_t at = 0; at + 1 < length; at++) {
+		unsigned start = text[at] | (unsigned)text[at + 1] << 8;
+		if ((wanted->starts[start / 64] >> start % 64 & 1) == 0) {
+			continue;
+		}
+		for (size_t index = 0; index < wanted->word_count; index++) {
+			const struct word *word = &wanted->words[index];
+			if (length - at >= word->length && memcmp(text + at, word->text, word->length) == 0) {
+				return true;
+			}
 		}
 	}
 	return false;

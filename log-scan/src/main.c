@@ -17,8 +17,10 @@
 
 #define TASK_LIMIT 4096
 #define THREADS 4
-// Bytes of one stretch of a plain file.
-#define STRETCH ((uint64_t)8 << 20)
+// Bytes of one stretch of a plain file: enough of them that no thread waits for long, few enough to be told of.
+#define LEAST_STRETCH ((uint64_t)8 << 20)
+#define MOST_STRETCH ((uint64_t)16 << 20)
+#define STRETCHES 8
 // Bytes of records that wait for their turn, of one task; and tasks that may wait finished.
 #define WAITING ((size_t)4 << 20)
 #define AHEAD 6
@@ -219,8 +221,9 @@ static void add_file(int fd, uint64_t size, uint64_t entries)
 		add_task(fd, 0, size, entries);
 		return;
 	}
-	uint64_t stretch = size / (TASK_LIMIT - 1) + 1;
-	stretch = stretch < STRETCH ? STRETCH : stretch;
+	uint64_t stretch = size / STRETCHES + 1;
+	stretch = stretch < LEAST_STRETCH ? LEAST_STRETCH : stretch > MOST_STRETCH ? MOST_STRETCH : stretch;
+	stretch = size / stretch >= TASK_LIMIT ? size / (TASK_LIMIT - 1) + 1 : stretch;
 	for (uint64_t from = 0; from < size; from += stretch) {
 		add_task(fd, from, size - from < stretch ? size - from : stretch, size);
 	}
@@ -238,8 +241,8 @@ static void parse(int count, char **arguments, struct wanted *wanted)
 			wanted->shim_lines_only = strcmp(value, "shim") == 0;
 		} else if (strcmp(option, "--match") == 0 && wanted->match_count < MATCHES) {
 			wanted->matches[wanted->match_count++] = value;
-		} else if (strcmp(option, "--word") == 0 && wanted->word_count < WORDS) {
-			wanted->words[wanted->word_count++] = value;
+		} else if (strcmp(option, "--word") == 0 && strlen(value) > 1 && wanted->word_count < WORDS) {
+			add_word(wanted, value);
 		} else if (strcmp(option, "--keep") == 0 && strlen(value) == 4 && wanted->kept_count < KEPT_STARTS) {
 			wanted->kept[wanted->kept_count++] = load32((const uint8_t *)value);
 		} else if (strcmp(option, "--since") == 0) {
@@ -261,7 +264,7 @@ static void parse(int count, char **arguments, struct wanted *wanted)
 
 int main(int count, char **arguments)
 {
-	struct wanted wanted = { .until = UINT64_MAX };
+	static struct wanted wanted = { .until = UINT64_MAX };
 	pthread_t threads[THREADS];
 	of_text = count > 1 && strcmp(arguments[1], "text") == 0;
 	if (count < 2 || (!of_text && strcmp(arguments[1], "journal") != 0)) {
@@ -290,5 +293,10 @@ int main(int count, char **arguments)
 	for (unsigned index = 0; index < started; index++) {
 		pthread_join(threads[index], NULL);
 	}
+	// All is told: nobody has to wait for the end of the process.
+	struct task end = { .index = task_count };
+	record_begin(&end, 'Z');
+	record_end(&end);
+	write_out(&end);
 	return 0;
 }

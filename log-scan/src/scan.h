@@ -102,6 +102,11 @@ void groups_free(struct call_groups *groups);
 #define KEPT_STARTS 16
 #define WORDS 128
 
+struct word {
+	const char *text;
+	size_t length;
+};
+
 struct wanted {
 	// "FIELD=value": the first is on the unit's own lines, the others on lines about it.
 	const char *matches[MATCHES];
@@ -111,13 +116,15 @@ struct wanted {
 	size_t kept_count;
 	uint64_t since;
 	uint64_t until;
-	// Words that tell a line that may be a shim's.
-	const char *words[WORDS];
+	// Words that tell a line that may be a shim's, of two bytes at least; and the pairs of bytes that they start with.
+	struct word words[WORDS];
 	size_t word_count;
+	uint64_t starts[1 << 10];
 	// Of the unit's own lines, hand on those of the shims alone.
 	bool shim_lines_only;
 };
 
+void add_word(struct wanted *wanted, const char *word);
 // Whether a line may be a shim's.
 bool is_of_shim(const struct wanted *wanted, const uint8_t *text, size_t length);
 

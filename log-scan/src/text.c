@@ -193,7 +193,7 @@ void scan_text(struct task *task, const struct wanted *wanted)
 	uint64_t reach = end + MESSAGE_LIMIT + 2 - stretch.offset;
 	stretch.to_the_end = reach >= room;
 	stretch.size = (size_t)(stretch.to_the_end ? room : reach);
-	stretch.base = mmap(NULL, stretch.size, PROT_READ, MAP_SHARED | MAP_POPULATE, task->fd, (off_t)stretch.offset);
+	stretch.base = mmap(NULL, stretch.size, PROT_READ, MAP_SHARED, task->fd, (off_t)stretch.offset);
 	if (stretch.base == MAP_FAILED) {
 		free(t);
 		give_up(task, "it cannot be mapped");

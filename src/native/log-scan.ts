@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { PACKAGE_HOME } from "../package-files.ts";
@@ -127,22 +127,21 @@ export async function runLogScan(program: string, request: ScanRequest, handler:
   });
   const kill = () => child.kill("SIGKILL");
   signal.addEventListener("abort", kill, { once: true });
-  const ended = exitOf(child);
+  // A program that cannot be started has no output.
+  child.on("error", () => undefined);
   try {
     const decoder = new RecordDecoder(handler);
-    if (child.stdout !== null) for await (const chunk of child.stdout) decoder.push(chunk);
-    return (await ended) === 0 && decoder.atEnd && !signal.aborted;
+    if (child.stdout === null) return false;
+    for await (const chunk of child.stdout) {
+      decoder.push(chunk);
+      if (decoder.isDone) return !signal.aborted;
+    }
+    // It ended without its last word: it was killed, or it crashed.
+    return false;
   } finally {
     signal.removeEventListener("abort", kill);
     kill();
   }
-}
-
-function exitOf(child: ChildProcess): Promise<number | null> {
-  return new Promise((resolve) => {
-    child.on("error", () => resolve(null));
-    child.on("close", (code) => resolve(code));
-  });
 }
 
 function argumentsOf(request: ScanRequest): string[] {
@@ -173,9 +172,8 @@ class RecordDecoder {
     this.#handler = handler;
   }
 
-  get atEnd(): boolean {
-    return this.#rest.length === 0;
-  }
+  /** The last record was read. */
+  isDone = false;
 
   push(chunk: Buffer): void {
     const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
@@ -218,6 +216,9 @@ class RecordDecoder {
       case "S":
         handler.end(this.#part, summaryOf(body));
         this.#part += 1;
+        break;
+      case "Z":
+        this.isDone = true;
         break;
       case "D":
         handler.doubt(this.#part, textAt(body, 0).toString("latin1"));

@@ -21,8 +21,20 @@ export const SHIM_WORDS: readonly string[] = [
 const workload = new LineMatcher([...SHIM_LINES, ...OLLAMA_LINES]);
 const manager = new LineMatcher(MANAGER_LINES);
 
-/** All events of a line that the workload printed, in the order of the text (the line's bytes decoded as latin1). */
-export const matchLine = (text: string): EventMatch[] => workload.match(text);
+let lastText = "";
+let lastEvents: readonly EventMatch[] = [];
+
+/**
+ * All events of a line that the workload printed, in the order of the text (the line's bytes decoded as latin1). What a
+ * log is read for are several things at once: the line that was asked for last is at hand.
+ */
+export function matchLine(text: string): readonly EventMatch[] {
+  if (text !== lastText) {
+    lastEvents = workload.match(text);
+    lastText = text;
+  }
+  return lastEvents;
+}
 
 /** The same for a line that is known to be the service manager's own. */
 export const matchManagerLine = (text: string): EventMatch[] => manager.match(text);

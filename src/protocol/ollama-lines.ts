@@ -54,7 +54,8 @@ export function endOf(text: string): RunnerEnd {
 }
 
 /** Bytes of a latin1-decoded text read as UTF-8: durations have a micro sign. */
-const asUtf8 = (text: string): string => Buffer.from(text, "latin1").toString("utf8");
+const asUtf8 = (text: string): string =>
+  /[\x80-\xff]/.test(text) ? Buffer.from(text, "latin1").toString("utf8") : text;
 
 /** Paths whose completion means that a model ran (docs/wire.md, "Ollama lines: requests"). */
 const INFERENCE_PATH =

@@ -70,6 +70,18 @@ function quoteOf(line: SeenLine, match: EventMatch, offset: number): Quote {
   };
 }
 
+/** Lines up to this many bytes are kept whole until they are asked for: most are replaced by the next one before. */
+const KEPT_WHOLE = 2048;
+
+interface Unquoted {
+  readonly line: SeenLine;
+  readonly match: EventMatch;
+  readonly offset: number;
+}
+
+const quoted = (kept: Quote | Unquoted): Quote =>
+  "piece" in kept ? kept : quoteOf(kept.line, kept.match, kept.offset);
+
 const escaped = (character: string): string => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
 
 /** Bytes as text: UTF-8 where they are UTF-8, with controls (and the bytes that are not) written as \xNN. */
@@ -95,23 +107,24 @@ function sampleOf(quote: Quote): LogSample {
 export class Tally {
   #count = 0;
   #first: Quote | null = null;
-  #last: Quote | null = null;
+  #last: Quote | Unquoted | null = null;
 
   /** `offset`: where in the line's text the matched text begins, when the match was made on a part of it. */
   note(line: SeenLine, match: EventMatch, offset = 0): this {
-    this.#last = quoteOf(line, match, offset);
-    this.#first ??= this.#last;
+    this.#last = line.text.length > KEPT_WHOLE ? quoteOf(line, match, offset) : { line, match, offset };
+    this.#first ??= quoted(this.#last);
     this.#count += linesOf(line);
     return this;
   }
 
   get lastOrdinal(): number {
-    return this.#last?.ordinal ?? -1;
+    if (this.#last === null) return -1;
+    return "piece" in this.#last ? this.#last.ordinal : this.#last.line.ordinal;
   }
 
   seen(): Seen | null {
     if (this.#first === null || this.#last === null) return null;
-    return { count: this.#count, first: sampleOf(this.#first), last: sampleOf(this.#last) };
+    return { count: this.#count, first: sampleOf(this.#first), last: sampleOf(quoted(this.#last)) };
   }
 
   /** Seen with the last occurrence's details, or null when it never was or has none. */
@@ -121,7 +134,7 @@ export class Tally {
   }
 
   sample(): LogSample | null {
-    return this.#last === null ? null : sampleOf(this.#last);
+    return this.#last === null ? null : sampleOf(quoted(this.#last));
   }
 }
 

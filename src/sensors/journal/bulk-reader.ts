@@ -8,7 +8,7 @@ import { apartInOrder, type Span } from "./file-order.ts";
 import type { JournalFile } from "./journal-file.ts";
 import { FIELD_STARTS, UnitMatch } from "./match.ts";
 import { mergeJournals } from "./merge.ts";
-import { endsBefore, type JournalPlace, openJournalFiles } from "./open-files.ts";
+import { closeAll, endsBefore, type JournalPlace, openJournalFiles } from "./open-files.ts";
 import { JournalReader } from "./reader.ts";
 import { ScannedFile } from "./scanned-file.ts";
 
@@ -57,7 +57,7 @@ export async function readJournalInBulk<Fold extends LogFold>(
       }
     }
   } finally {
-    for (const { handle } of files.values()) await handle.close();
+    await closeAll(files.values());
   }
   const fold = newFold();
   const reader = new JournalReader(fs, place.path, place.find);

@@ -1,7 +1,8 @@
-import { notReadFromError } from "../../facts/reading.ts";
+import { type NotRead, notReadFromError } from "../../facts/reading.ts";
 import type { Gaps } from "../log-limits.ts";
 import type { RootFs } from "../root-fs.ts";
 import { type FoundFiles, READ_RIGHTS } from "./find-files.ts";
+import type { HeaderProblem } from "./header.ts";
 import { type JournalFile, openJournalFile } from "./journal-file.ts";
 
 /** The files of one place: its name for messages, and how they are found. */
@@ -28,21 +29,19 @@ export async function openJournalFiles(
   for (let look = 0; look < 2; look += 1) {
     const found = await find();
     gaps = found.gaps;
-    for (const path of found.paths) {
-      if (signal.aborted) return;
-      if (tried.has(path)) continue;
-      tried.add(path);
-      try {
-        const file = await openJournalFile(fs, path);
-        if ("problem" in file) problems.add(`${path}: ${file.problem}`);
-        else if (files.has(file.identity)) await file.handle.close();
-        else files.set(file.identity, file);
-      } catch (error) {
-        const reason = notReadFromError(error, path);
-        if (reason.state === "absent") vanished.push(path);
-        else if (reason.state === "denied") denied.push(path);
-        else problems.add(reason.detail);
-      }
+    const untried = found.paths.filter((path) => !tried.has(path));
+    for (const path of untried) tried.add(path);
+    const opened = await Promise.all(untried.map((path) => opening(fs, path, signal)));
+    for (const [index, file] of opened.entries()) {
+      const path = untried[index] ?? "";
+      if (file === null) continue;
+      if ("problem" in file) problems.add(`${path}: ${file.problem}`);
+      else if ("state" in file) {
+        if (file.state === "absent") vanished.push(path);
+        else if (file.state === "denied") denied.push(path);
+        else problems.add(file.detail);
+      } else if (files.has(file.identity)) await file.handle.close();
+      else files.set(file.identity, file);
     }
   }
   for (const gap of gaps) problems.add(gap);
@@ -53,6 +52,21 @@ export async function openJournalFiles(
     );
   }
   if (tried.size === 0 && gaps.length === 0) problems.add(`${place}: no journal files there`);
+}
+
+/** The file, or why there is none; null when it is not to be opened any more. */
+async function opening(
+  fs: RootFs,
+  path: string,
+  signal: AbortSignal,
+): Promise<JournalFile | HeaderProblem | NotRead | null> {
+  if (signal.aborted) return null;
+  return await openJournalFile(fs, path).catch((error: unknown) => notReadFromError(error, path));
+}
+
+/** Closes what was opened. */
+export async function closeAll(files: Iterable<JournalFile>): Promise<void> {
+  await Promise.all([...files].map(({ handle }) => handle.close()));
 }
 
 /**

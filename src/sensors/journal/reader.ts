@@ -7,7 +7,7 @@ import type { FoundFiles } from "./find-files.ts";
 import type { JournalFile } from "./journal-file.ts";
 import { UnitMatch } from "./match.ts";
 import { mergeJournals } from "./merge.ts";
-import { endsBefore, type JournalPlace, openJournalFiles } from "./open-files.ts";
+import { closeAll, endsBefore, type JournalPlace, openJournalFiles } from "./open-files.ts";
 
 /** Reads the journal files of one place as one journal, directly, without journalctl or libsystemd. */
 export class JournalReader implements LogReader {
@@ -59,7 +59,7 @@ export class JournalReader implements LogReader {
       };
       await mergeJournals([...files.values()], scan, options.signal, hand, finish);
     } finally {
-      for (const { handle } of files.values()) await handle.close();
+      await closeAll(files.values());
     }
     if (options.signal.aborted) tally.stopped();
     else if (cursor !== null && !cursorSeen) {
