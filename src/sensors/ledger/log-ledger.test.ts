@@ -144,6 +144,15 @@ describe("the ledger of a log", () => {
     assert.deepEqual([coverage, dropped], ["partial", 7]);
   });
 
+  it("is partial where a call's line is torn, at whatever place before its numbers", () => {
+    const whole = invoked("0x0050", 88);
+    for (let cut = "[cuda-transport] c".length; cut < whole.indexOf("data_len=88"); cut += 1) {
+      const { calls, coverage, gaps } = ledgerOf([entry(whole), entry(whole.slice(0, cut)), entry(whole.slice(cut))]);
+      assert.deepEqual([calls[0]?.count, coverage], [1, "partial"], `cut at ${cut}`);
+      assert.match(gaps.join(), /1 call's line is torn/);
+    }
+  });
+
   it("is not fooled by the manager's lines and by text that only speaks of a call", () => {
     const { calls } = ledgerOf([
       { ...entry(invoked("0x0050", 88)), fromManager: true },

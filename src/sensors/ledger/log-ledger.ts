@@ -26,6 +26,8 @@ interface Group {
 export interface Line {
   readonly events: readonly EventMatch[];
   readonly names: number | null;
+  /** Beginnings of a call's line that do not come to what the line says. */
+  readonly torn: number;
 }
 
 /** Marks of the shims' lines: only those name a process that later lines are of. */
@@ -57,6 +59,7 @@ export class LogLedger implements LogFold {
   #debugBytes = 0;
   #invoked = 0;
   #beyond = 0;
+  #torn = 0;
   readonly #cap: RateCap;
   readonly #absorbed: RateCap[] = [];
   readonly #everyLine: boolean;
@@ -80,7 +83,8 @@ export class LogLedger implements LogFold {
     // A journal's entry has a boot, a file's line has none: journald's limit is for the first alone.
     if (entry.at !== null && entry.bootId !== null) this.noteLines(entry.at, 1);
     let perCall = false;
-    const { events, names } = this.#lineOf(entry.message);
+    const { events, names, torn } = this.#lineOf(entry.message);
+    this.#torn += torn;
     if (names !== null) this.#named.set(entry.pid, names);
     for (const { event, pid: named } of events) {
       if (named !== null) this.#named.set(entry.pid, named);
@@ -145,6 +149,7 @@ export class LogLedger implements LogFold {
     for (const calls of other.counted()) this.addCounted(calls);
     this.addDebugLines(other.#debugLines, other.#debugBytes);
     this.#beyond += other.#beyond;
+    this.#torn += other.#torn;
     this.#absorbed.push(other.#cap, ...other.#absorbed);
   }
 
@@ -163,6 +168,9 @@ export class LogLedger implements LogFold {
       gaps.push(`journald dropped ${counted(dropped, "line", "lines")} of the unit: calls among them are not counted`);
     if (possibleDrops !== null) gaps.push(possibleGap(possibleDrops));
     if (this.#beyond > 0) gaps.push(`${this.#beyond} calls of further processes or call ids were not counted`);
+    if (this.#torn > 0) {
+      gaps.push(`${counted(this.#torn, "call's line is", "calls' lines are")} torn: what they say is not counted`);
+    }
     if (this.#invoked === 0) {
       gaps.push("no per-call line: they exist only with VGPU_DEBUG set, so this log counts no call, not none");
     }
@@ -237,10 +245,22 @@ export class LogLedger implements LogFold {
   }
 }
 
+const TAG = "[cuda-transport] ";
+const BEGINNING = "cuda_transport_call() INVOKED: call_id=0x";
+const WHOLE = /^cuda_transport_call\(\) INVOKED: call_id=0x[0-9a-fA-F]{1,8} data_len=\d/;
+
+/** journald cuts a line in two when another process writes to the same stream in its middle. */
+function tornIn(text: string): number {
+  if (!text.includes(TAG)) return 0;
+  const isTorn = (said: string) =>
+    said.startsWith(BEGINNING) ? !WHOLE.test(said) : said !== "" && BEGINNING.startsWith(said);
+  return text.split(TAG).slice(1).filter(isTorn).length;
+}
+
 /** What a line holds. The text is the line's bytes decoded as latin1. */
 export function lineOf(text: string): Line {
   const events = matchLine(text);
-  return { events, names: events.length === 0 && SHIM.test(text) ? pidOf(text) : null };
+  return { events, names: events.length === 0 && SHIM.test(text) ? pidOf(text) : null, torn: tornIn(text) };
 }
 
 /** The failure that an event tells of; null for any other event. */
