@@ -111,6 +111,92 @@ static void learn_beginning(struct journal *j, const uint8_t *items, const uint8
 	usual->length = usual->unit == NULL ? 0 : (size_t)(item - items);
 }
 
+// The fields that are known, from `item` on; the others are left in `open`. Returns how many those are.
+static size_t take_known(struct journal *j, struct entry *entry, const uint8_t *item, const uint8_t *end)
+{
+	size_t width = j->compact ? 4 : 16;
+	size_t open = 0;
+	for (; item < end; item += width) {
+		uint64_t target = j->compact ? load32(item) : load64(item);
+		const struct known_field *slot = known_slot(j, target);
+		bool known = slot->place != 0 && is_place(j, target);
+		if (!known) {
+			if (open == sizeof j->open / sizeof j->open[0]) {
+				give_up(j->task, "an entry with too many fields");
+			}
+			j->open[open++] = target;
+		} else if (slot->kind != FIELD_OTHER) {
+			take_field(j, entry, target, (enum field_kind)slot->kind);
+		}
+	}
+	return open;
+}
+
+// A field is appended with the first entry that has it, and looked at there. Of entries that are not the unit's, the
+// others are known not to say that they are.
+static void take_open(struct journal *j, struct entry *entry, uint64_t previous, size_t open)
+{
+	for (size_t index = 0; index < open; index++) {
+		if (j->open[index] > previous) {
+			take_field(j, entry, j->open[index], field_at(j, j->open[index]));
+		}
+	}
+	for (size_t index = 0; (entry->own || entry->about) && index < open; index++) {
+		if (j->open[index] <= previous) {
+			take_field(j, entry, j->open[index], field_at(j, j->open[index]));
+		}
+	}
+}
+
+// `previous`: where the entry before it is.
+static void take_fields(struct journal *j, struct entry *entry, const uint8_t *end, uint64_t previous)
+{
+	const uint8_t *items = entry->at + ENTRY_ITEMS;
+	size_t length = (size_t)(end - items);
+	struct beginning *usual = &j->usual;
+	bool is_usual =
+		usual->length > 0 && length >= usual->length && memcmp(items, usual->items, usual->length) == 0;
+	const uint8_t *rest = items;
+	if (is_usual) {
+		rest = items + usual->length;
+		entry->own = true;
+		entry->field_count = usual->field_count;
+		memcpy(entry->fields, usual->fields, usual->field_count * sizeof usual->fields[0]);
+		usual->unit->seen++;
+	}
+	take_open(j, entry, previous, take_known(j, entry, rest, end));
+	if (entry->own && !is_usual) {
+		learn_beginning(j, items, end);
+	}
+}
+
+// What the unit's entry, or one about it, says.
+static void take_line(struct journal *j, const struct entry *entry, const struct call_line *line)
+{
+	note_line(j, entry);
+	if (line->kind != LINE_TEXT && entry->packed_count == 0 && !entry->about) {
+		note_silent(j, entry);
+		fold(j, entry, line);
+		return;
+	}
+	if (entry->message_offset != 0 && !entry->unpacked) {
+		verify(j, j->base + entry->message_offset, entry->message - 8, entry->message_length + 8);
+	}
+	bool of_shim = is_of_shim(j->wanted, entry->message, entry->message_length);
+	bool of_interest = of_shim || entry->about || entry->packed_count > 0 || entry->message_length > MESSAGE_LIMIT;
+	if (!of_interest && j->wanted->shim_lines_only) {
+		note_silent(j, entry);
+		return;
+	}
+	// Lines of the workload itself do not care where among the calls they stand, within one life of it.
+	if (entry->about || of_shim || entry->packed_count > 0 ||
+	    (j->run_count > 0 && !same_stream(&j->runs[0].first, entry))) {
+		put_runs(j);
+	}
+	put_silent(j);
+	put_entry(j, entry, 0);
+}
+
 // `previous`: where the entry before it is.
 static void take_entry(struct journal *j, uint64_t offset, uint64_t previous)
 {
@@ -131,46 +217,7 @@ static void take_entry(struct journal *j, uint64_t offset, uint64_t previous)
 		give_up(j->task, "no sound entry at byte %llu", (unsigned long long)offset);
 	}
 	j->last_seqnum = seqnum;
-	const uint8_t *item = entry.at + ENTRY_ITEMS;
-	const uint8_t *end = entry.at + size;
-	struct beginning *usual = &j->usual;
-	bool known = usual->length > 0 && size - ENTRY_ITEMS >= usual->length &&
-		     memcmp(item, usual->items, usual->length) == 0;
-	if (known) {
-		item += usual->length;
-		entry.own = true;
-		entry.field_count = usual->field_count;
-		memcpy(entry.fields, usual->fields, usual->field_count * sizeof usual->fields[0]);
-		usual->unit->seen++;
-	}
-	size_t open = 0;
-	for (; item < end; item += width) {
-		uint64_t target = j->compact ? load32(item) : load64(item);
-		const struct known_field *slot = known_slot(j, target);
-		if (slot->place == 0 || !is_place(j, target)) {
-			if (open == sizeof j->open / sizeof j->open[0]) {
-				give_up(j->task, "an entry with too many fields");
-			}
-			j->open[open++] = target;
-		} else if (slot->kind != FIELD_OTHER) {
-			take_field(j, &entry, target, (enum field_kind)slot->kind);
-		}
-	}
-	// A field is appended with the first entry that has it, and looked at there. Of entries that are not the unit's,
-	// the others are known not to say that they are.
-	for (size_t index = 0; index < open; index++) {
-		if (j->open[index] > previous) {
-			take_field(j, &entry, j->open[index], field_at(j, j->open[index]));
-		}
-	}
-	for (size_t index = 0; (entry.own || entry.about) && index < open; index++) {
-		if (j->open[index] <= previous) {
-			take_field(j, &entry, j->open[index], field_at(j, j->open[index]));
-		}
-	}
-	if (entry.own && !known) {
-		learn_beginning(j, entry.at + ENTRY_ITEMS, end);
-	}
+	take_fields(j, &entry, entry.at + size, previous);
 	uint64_t realtime = load64(entry.at + ENTRY_REALTIME);
 	bool in_window = realtime >= j->since && realtime <= j->until;
 	if (!entry.own && !(entry.about && in_window)) {
@@ -182,31 +229,9 @@ static void take_entry(struct journal *j, uint64_t offset, uint64_t previous)
 		// Outside of the window as well: the references are counted.
 		line = line_of(j, &entry);
 	}
-	if (!in_window) {
-		return;
+	if (in_window) {
+		take_line(j, &entry, &line);
 	}
-	note_line(j, &entry);
-	if (line.kind != LINE_TEXT && entry.packed_count == 0 && !entry.about) {
-		note_silent(j, &entry);
-		fold(j, &entry, &line);
-		return;
-	}
-	if (entry.message_offset != 0 && !entry.unpacked) {
-		verify(j, j->base + entry.message_offset, entry.message - 8, entry.message_length + 8);
-	}
-	bool of_shim = is_of_shim(j->wanted, entry.message, entry.message_length);
-	bool of_interest = of_shim || entry.about || entry.packed_count > 0 || entry.message_length > MESSAGE_LIMIT;
-	if (!of_interest && j->wanted->shim_lines_only) {
-		note_silent(j, &entry);
-		return;
-	}
-	// Lines of the workload itself do not care where among the calls they stand, within one life of it.
-	if (entry.about || of_shim || entry.packed_count > 0 ||
-	    (j->run_count > 0 && !same_stream(&j->runs[0].first, &entry))) {
-		put_runs(j);
-	}
-	put_silent(j);
-	put_entry(j, &entry, 0);
 }
 
 // What lies between an entry and the one before it are the fields that it is the first to have.
