@@ -43,22 +43,22 @@ interface Way {
 interface Sample {
   readonly seconds: number;
   readonly result: number;
-  /** Peak resident memory of the largest process, MiB. */
-  readonly memory: number;
 }
 
-/** Runs a command below GNU time, which knows its peak memory. */
-function sample({ command, result, name }: Way): Sample {
-  const report = join(work, "time");
+/** Runs a command to its end. */
+function sample({ command: [program = "", ...args], result, name }: Way): Sample {
   const start = process.hrtime.bigint();
-  const { stdout, status, stderr } = spawnSync("/usr/bin/time", ["-f", "%M", "-o", report, ...command], {
-    encoding: "utf8",
-    maxBuffer: 1 << 24,
-  });
+  const { stdout, status, stderr } = spawnSync(program, args, { encoding: "utf8", maxBuffer: 1 << 24 });
   const seconds = Number(process.hrtime.bigint() - start) / 1e9;
   if (!ENDED.has(status ?? -1)) throw new Error(`${name} ended with ${String(status)}: ${stderr}`);
-  const memory = Number(readFileSync(report, "utf8").trim().split("\n").at(-1)) / 1024;
-  return { seconds, result: result(stdout), memory };
+  return { seconds, result: result(stdout) };
+}
+
+/** Peak resident memory of the largest process of a command, MiB, by GNU time in a run that is not timed. */
+function memoryOf({ command }: Way): number {
+  const report = join(work, "time");
+  spawnSync("/usr/bin/time", ["-f", "%M", "-o", report, ...command], { stdio: "ignore" });
+  return Number(readFileSync(report, "utf8").trim().split("\n").at(-1)) / 1024;
 }
 
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
@@ -97,7 +97,7 @@ function numberAt(value: unknown, key: string): number {
 /** Runs all in turn, the first is what the others are compared with. */
 function compare(title: string, ways: readonly Way[]): void {
   const samples = ways.map((): Sample[] => []);
-  for (const way of ways) sample(way);
+  const memory = ways.map(memoryOf);
   for (let run = 0; run < runs; run += 1) {
     for (const [index, way] of ways.entries()) samples[index]?.push(sample(way));
   }
@@ -108,10 +108,9 @@ function compare(title: string, ways: readonly Way[]): void {
     const seconds = all.map((one) => one.seconds);
     const spread = `${Math.min(...seconds).toFixed(3)} to ${Math.max(...seconds).toFixed(3)}`;
     const ratio = (first / median(seconds)).toFixed(2);
-    const memory = Math.max(...all.map((one) => one.memory)).toFixed(0);
     const results = [...new Set(all.map((one) => one.result))].join();
     console.log(
-      `  ${name}: ${median(seconds).toFixed(3)} s (${spread}), ${ratio} times as fast; ${results}; ${memory} MiB`,
+      `  ${name}: ${median(seconds).toFixed(3)} s (${spread}), ${ratio} times as fast; ${results}; ${memory[index]?.toFixed(0)} MiB`,
     );
   }
 }

@@ -234,12 +234,10 @@ static void take_entry(struct journal *j, uint64_t offset, uint64_t previous)
 	}
 }
 
-// What lies between an entry and the one before it are the fields that it is the first to have.
-static void prefetch(const struct journal *j, uint64_t from, uint64_t to)
+// The first lines of an entry that is looked at soon.
+static void prefetch(const struct journal *j, uint64_t entry)
 {
-	uint64_t end = to + 192 < j->size ? to + 192 : j->size;
-	uint64_t start = to - from < 1024 ? from : to;
-	for (uint64_t at = start; at < end; at += 64) {
+	for (uint64_t at = entry; at < entry + 192 && at < j->size; at += 64) {
 		__builtin_prefetch(j->base + at);
 	}
 }
@@ -266,10 +264,9 @@ static void walk_entries(struct journal *j)
 				give_up(j->task, "its list of entries is out of order at byte %llu",
 					(unsigned long long)array);
 			}
-			if (index + AHEAD + 1 < count) {
+			if (index + AHEAD < count) {
 				const uint8_t *ahead = items + (index + AHEAD) * width;
-				prefetch(j, j->compact ? load32(ahead) : load64(ahead),
-					 j->compact ? load32(ahead + width) : load64(ahead + width));
+				prefetch(j, j->compact ? load32(ahead) : load64(ahead));
 			}
 			take_entry(j, offset, previous);
 			previous = offset;
