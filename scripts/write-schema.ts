@@ -1,8 +1,11 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { matchResultSchema } from "../src/host/match/result-schema.ts";
 import { callsReportSchema } from "../src/report/calls.ts";
 import { reportSchema } from "../src/report/report.ts";
+import { hostAnswerSchema } from "../src/report/wire/answers.ts";
+import { reportBatchSchema } from "../src/report/wire/batch.ts";
 
 /** Writes schema/*.json, the published forms of the schemas. Run it (`npm run schema`) after a change of one. */
 
@@ -34,6 +37,35 @@ export const PUBLISHED: readonly Published[] = [
       $id: "urn:vgpu-agent:schema:calls:1",
       title: "vgpu-agent ledger of transport calls, version 1",
       description: "What `vgpu-agent calls --json` prints. What the source does not see is null, never 0.",
+    },
+  },
+  {
+    file: path("match-1.json"),
+    schema: matchResultSchema,
+    head: {
+      $id: "urn:vgpu-agent:schema:match:1",
+      title: "vgpu-agent joined result of guest and host, version 1",
+      description:
+        "What `vgpu-agent match --json` prints, and what the host answers a guest: of one VM alone. Nothing of another " +
+        "VM is in it, and what nobody can tell is null or `UNKNOWN`.",
+    },
+  },
+  {
+    file: path("report-batch-1.json"),
+    schema: reportBatchSchema,
+    head: {
+      $id: "urn:vgpu-agent:schema:report-batch:1",
+      title: "vgpu-agent batch of reports, version 1",
+      description: "What a guest sends to the counterpart's `POST /v1/reports`, plain or compressed (gzip, zstd).",
+    },
+  },
+  {
+    file: path("host-answer-1.json"),
+    schema: hostAnswerSchema,
+    head: {
+      $id: "urn:vgpu-agent:schema:host-answer:1",
+      title: "vgpu-agent answers of the counterpart, version 1",
+      description: "What the counterpart answers a guest: acknowledgement, verdict, time, error.",
     },
   },
 ];

@@ -1,0 +1,305 @@
+import { callName, formatCallId, isCall } from "../../protocol/call-ids.ts";
+import { TOOL_VERSION } from "../../version.ts";
+import { coverageOf, type HostWindow, hostWindow, processAbsence, vmAbsence } from "./coverage.ts";
+import { criteriaOf } from "./criteria.ts";
+import { culpritsOf, doorbellRequests, firstOf, matchFailures } from "./failures.ts";
+import { emptyProcess, type GuestEvidence, type GuestProcess } from "./guest-evidence.ts";
+import type { HostState } from "./host-state.ts";
+import { type Identified, identify } from "./identity.ts";
+import { matchOperations, type Pair } from "./operations.ts";
+import type { ProcessState } from "./process-state.ts";
+import type { MatchOutcome, MatchResult, OperationResult, ProcessResult } from "./result.ts";
+import { ceilingOf, showsRejections } from "./rules/r0-epoch.ts";
+import { matchRejections } from "./rules/r10-rejections.ts";
+import type { StubState } from "./stub-log.ts";
+import { suspicionsOf } from "./suspicions.ts";
+import { joinedVerdict } from "./verdict.ts";
+import type { VmState } from "./vm-state.ts";
+
+export interface MatchOptions {
+  /** The device model's log of this VM, where there is one. */
+  readonly stub?: StubState | null;
+  /** Called with every single match: for whoever needs more than counts. */
+  readonly onPair?: (process: GuestProcess, pair: Pair) => void;
+}
+
+interface Found {
+  readonly guest: GuestProcess;
+  readonly identified: Identified;
+  readonly result: ProcessResult;
+}
+
+const RATE_LIMITED: readonly number[] = [0x07, 0x0a, 0x0b];
+
+/**
+ * What a guest's evidence and the host's log say together, of the one VM `vmId`. Nothing is changed: the same state can
+ * be asked for every VM, again and again, while the log goes on. The guest's own word on its VM id counts for nothing:
+ * who receives evidence over a network passes the id that the sender's token is bound to.
+ */
+export function match(
+  evidence: GuestEvidence,
+  vmId: number,
+  host: HostState,
+  options: MatchOptions = {},
+): MatchOutcome {
+  const stub = options.stub ?? null;
+  const vm = host.vm(vmId);
+  const window = hostWindow(evidence, host);
+  const doorbells = doorbellRequests(stub, vm);
+  const found = evidence.processes.map((guest) =>
+    matchProcess(guest, evidence, { vmId, vm, host, window, stub, doorbells, options }),
+  );
+  const results = found.map(({ result }) => result);
+  const operations = overAll(results, evidence, vm, host);
+  const absence = vmAbsence(evidence, vm, host, window);
+  const suspicions = suspicionsOf(evidence, found, vm, host, stub);
+  const processes = found.flatMap(({ identified }) => identified.process ?? []);
+  const result: MatchResult = {
+    schema: "vgpu-agent/match/1",
+    tool_version: TOOL_VERSION,
+    vm_id: vmId,
+    boot_id: evidence.boot_id,
+    window: evidence.window,
+    host: coverageOf(evidence, vm, host, absence),
+    processes: results,
+    operations,
+    rejections: rejectionsOf(evidence, vm, host),
+    suspicions,
+    other_host_processes: othersOf(vm, processes),
+    verdict: joinedVerdict({
+      processes: found.map(({ result, identified }) => ({
+        result,
+        lastGoodLaunch: identified.process?.lastGoodLaunch ?? -1,
+      })),
+      answered: evidence.requests.filter(isComputed).length,
+      absence: absence.proven ? { proven: true, why: absence.by } : { proven: false, why: absence.why },
+      workOfVm: vm === undefined ? 0 : window === null ? vm.work : vm.workBetween(window.from, window.to),
+      isShared: vm?.isShared ?? false,
+      isInLog: vm !== undefined,
+    }),
+    criteria: criteriaOf(evidence, operations, suspicions),
+  };
+  return {
+    result,
+    forOperator: { culprits: processes.flatMap(culpritsOf), duplicateDomains: vm?.isShared === true ? vm.domains : [] },
+  };
+}
+
+/** A request that only loads or unloads what is there is answered at once, and asks for no computation. */
+const SHORTEST_MS = 200;
+
+const isComputed = ({ status, duration_ms }: GuestEvidence["requests"][number]): boolean =>
+  status >= 200 && status < 300 && duration_ms !== null && duration_ms >= SHORTEST_MS;
+
+interface Context {
+  readonly vmId: number;
+  readonly vm: VmState | undefined;
+  readonly host: HostState;
+  readonly window: HostWindow | null;
+  readonly stub: StubState | null;
+  readonly doorbells: ReadonlyMap<string, number | null>;
+  readonly options: MatchOptions;
+}
+
+function matchProcess(guest: GuestProcess, evidence: GuestEvidence, context: Context): Found {
+  const { vmId, vm, host, window, stub, options } = context;
+  const flags = host.flags(vm?.epochs ?? []);
+  const ceiling = ceilingOf(flags);
+  const identified = identify(guest, vm, {
+    ceiling,
+    hasOwner: flags.hasOwner,
+    guestProcesses: evidence.processes.length,
+    window,
+  });
+  const process = identified.process;
+  const absence = processAbsence(guest, evidence, process, vm, host, window);
+  const { operations, pairs } = matchOperations({
+    guest,
+    identified,
+    absence,
+    whole: isWhole(guest, process, vm, host),
+    ceiling,
+    bounds:
+      process === null || window === null || liesWithin(process, window)
+        ? null
+        : process.buckets.between(window.from, window.to),
+  });
+  for (const pair of pairs) options.onPair?.(guest, pair);
+  const failures = matchFailures({
+    vmId,
+    guest,
+    identified,
+    stub,
+    doorbells: context.doorbells,
+    isAbsenceProven: absence.proven,
+  });
+  const rows = callRows(guest, process);
+  const result: ProcessResult = {
+    pid: guest.pid,
+    counted_by: isUnknown(guest) ? "none" : guest.counted_by,
+    identity: identified.confidence,
+    requests:
+      process === null || process.firstRequest < 0
+        ? null
+        : { first: process.firstRequest, last: process.lastRequest, records: process.records },
+    data_path: guest.data_path,
+    operations,
+    calls: rows,
+    failures,
+    first_failure: firstOf(failures),
+    unmatched_guest: absence.proven ? rows.filter(({ guest: ours, host: theirs }) => (ours ?? 0) > (theirs ?? 0)) : [],
+    unmatched_host:
+      guest.coverage === "full"
+        ? rows.filter(({ guest: ours, host: theirs }) => (theirs ?? 0) > (ours ?? 0) && !isCopyRow(ours))
+        : [],
+    latency: latencyOf(guest),
+  };
+  return { guest, identified, result };
+}
+
+/** The guest told nothing of it: the host's log stands alone. */
+const isUnknown = ({ first_at, coverage, calls, allocations, copies_in, failures, data_path }: GuestProcess): boolean =>
+  first_at === null &&
+  coverage === "none" &&
+  data_path === null &&
+  calls.length + allocations.length + copies_in.length + failures.length === 0;
+
+/** Copies are counted once in the guest and by chunk on the host: their operations say what is missing. */
+const isCopyRow = (ours: number | null): boolean => ours !== null && ours > 0;
+
+/** R3's condition: both sides begin with the process, and nothing of it is missing on either. */
+function isWhole(guest: GuestProcess, process: ProcessState | null, vm: VmState | undefined, host: HostState): boolean {
+  if (process === null || vm === undefined || guest.cut.allocations) return false;
+  const startsHere = process.inits[0] === process.firstRequest;
+  return startsHere && host.flags(process.epochs).hasTerminator && process.sound && !vm.lacksAllocations(process);
+}
+
+function liesWithin({ firstAt, lastAt }: ProcessState, { from, to }: HostWindow): boolean {
+  return (
+    firstAt !== null && lastAt !== null && (firstAt.notBefore ?? firstAt.notAfter) >= from && lastAt.notAfter <= to
+  );
+}
+
+function callRows(guest: GuestProcess, process: ProcessState | null): ProcessResult["calls"] {
+  const ids = new Set([...guest.calls.map(({ call_id }) => call_id), ...(process?.calls.keys() ?? [])]);
+  return [...ids]
+    .sort((a, b) => a - b)
+    .map((id) => ({
+      call_id: formatCallId(id),
+      name: callName(id),
+      guest: guest.counted_by === "lines" ? null : (guest.calls.find(({ call_id }) => call_id === id)?.count ?? 0),
+      host: process === null ? null : (process.calls.get(id)?.count ?? 0),
+    }));
+}
+
+/** Round trips whose two ends the guest's own lines time: the host's log has no times of single calls. */
+function latencyOf({ sequence }: GuestProcess): ProcessResult["latency"] {
+  const spans = sequence.flatMap(({ at, answered_at }) =>
+    at === null || answered_at === null ? [] : [answered_at - at],
+  );
+  if (spans.length === 0) return null;
+  return {
+    calls: spans.length,
+    least_ms: spans.reduce((least, span) => Math.min(least, span), Number.POSITIVE_INFINITY),
+    most_ms: spans.reduce((most, span) => Math.max(most, span), 0),
+    what: "between the guest's lines of sending and of receiving; other VMs' calls in between are in it",
+  };
+}
+
+/** The four operations of the VM: of its only process, or added up, with the least of the confidences. */
+function overAll(
+  results: readonly ProcessResult[],
+  evidence: GuestEvidence,
+  vm: VmState | undefined,
+  host: HostState,
+): OperationResult[] {
+  const [first, ...others] = results;
+  if (first === undefined) return noProcess(evidence, vm, host);
+  return first.operations.map((one, index) =>
+    others.reduce((sum, other) => {
+      const next = other.operations[index];
+      return next === undefined ? sum : added(sum, next);
+    }, one),
+  );
+}
+
+const ORDER = ["EXACT", "STRONG", "AMBIGUOUS", "UNKNOWN", "ABSENT"] as const;
+
+function added(a: OperationResult, b: OperationResult): OperationResult {
+  const both = <T>(x: T | null, y: T | null, join: (x: T, y: T) => T): T | null =>
+    x === null ? y : y === null ? x : join(x, y);
+  const add = (x: number, y: number) => x + y;
+  const side = (x: NonNullable<OperationResult["host"]>, y: NonNullable<OperationResult["host"]>) => ({
+    count: x.count + y.count,
+    records: both(x.records, y.records, add),
+    bytes: both(x.bytes, y.bytes, add),
+    failed: both(x.failed, y.failed, add),
+  });
+  const busy = [a, b].filter(({ guest, host }) => (guest?.count ?? 0) + (host?.count ?? 0) > 0);
+  const least = (busy.length === 0 ? [a, b] : busy).reduce((one, other) =>
+    ORDER.indexOf(other.confidence.level) > ORDER.indexOf(one.confidence.level) ? other : one,
+  );
+  return {
+    operation: a.operation,
+    guest: both(a.guest, b.guest, side),
+    host: both(a.host, b.host, side),
+    matched: a.matched + b.matched,
+    unmatched_guest: both(a.unmatched_guest, b.unmatched_guest, add),
+    unmatched_host: both(a.unmatched_host, b.unmatched_host, add),
+    requests: both(a.requests, b.requests, (x, y) => ({
+      first: Math.min(x.first, y.first),
+      last: Math.max(x.last, y.last),
+    })),
+    confidence: least.confidence,
+    first: a.first ?? b.first,
+  };
+}
+
+/** The guest names no process: what the host did for the VM stands alone. */
+function noProcess(evidence: GuestEvidence, vm: VmState | undefined, host: HostState): OperationResult[] {
+  const flags = host.flags(vm?.epochs ?? []);
+  const alone = emptyProcess(null);
+  const identified = identify(alone, vm, {
+    ceiling: ceilingOf(flags),
+    hasOwner: flags.hasOwner,
+    guestProcesses: 1,
+    window: null,
+  });
+  const absence = vmAbsence(evidence, vm, host, hostWindow(evidence, host));
+  return matchOperations({ guest: alone, identified, absence, whole: false, ceiling: "STRONG", bounds: null })
+    .operations;
+}
+
+function rejectionsOf(evidence: GuestEvidence, vm: VmState | undefined, host: HostState): MatchResult["rejections"] {
+  const shown = showsRejections(host.flags(vm?.epochs ?? []));
+  const told = evidence.processes.flatMap(({ failures }) =>
+    failures.filter(({ transport_error }) => transport_error !== null && RATE_LIMITED.includes(transport_error)),
+  );
+  const isCounted = evidence.processes.length > 0 && evidence.processes.every(({ cut }) => !cut.failures);
+  const guest = isCounted ? told.reduce((sum, { count }) => sum + count, 0) : null;
+  const rejections = vm?.rejections.items ?? [];
+  const reasons = new Set(
+    rejections.map(({ reason, code }) => (reason === "quarantined" ? "quarantined" : code === 2 ? "queue" : "rate")),
+  );
+  const [reason] = reasons;
+  const count = rejections.length + (vm?.rejections.dropped ?? 0);
+  return {
+    guest,
+    host: shown ? count : null,
+    reason: reasons.size > 1 ? "several" : (reason ?? null),
+    confidence: matchRejections({ guest, host: count, missing: vm?.missing ?? 0, shown }),
+  };
+}
+
+function othersOf(vm: VmState | undefined, matched: readonly ProcessState[]): MatchResult["other_host_processes"] {
+  // All together were matched.
+  if (matched.some(({ pid }) => pid === null)) return [];
+  return (vm?.processes ?? [])
+    .filter((process) => !matched.includes(process) && [...process.calls.keys()].some((id) => !isCall(id, "cleanup")))
+    .map(({ pid, records, firstRequest, lastRequest }) => ({
+      pid,
+      records,
+      first_request: firstRequest,
+      last_request: lastRequest,
+    }));
+}

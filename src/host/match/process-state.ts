@@ -1,0 +1,375 @@
+import type { CallEvent, MediatorLine, UnframedEvent, WrittenBetween } from "../../protocol/mediator-events.ts";
+import { BoundedList } from "./bounded-list.ts";
+import { ChunkList } from "./chunk-list.ts";
+import { framingOf } from "./rules/r1-framing.ts";
+import type { HostAllocation } from "./rules/r3-alloc.ts";
+import type { HostPayload } from "./rules/r5-payload.ts";
+import type { Anchor } from "./rules/r7-sequence.ts";
+import type { Fault } from "./rules/r12-poison.ts";
+import { type Amounts, NOTHING, TimeBuckets } from "./time-buckets.ts";
+
+/** A call of the process that failed, and what it follows from. */
+export interface HostFailure {
+  readonly requestId: number;
+  readonly callId: number;
+  readonly status: number;
+  /** The fault that it follows from; null: its own. */
+  readonly root: Fault | null;
+  readonly log: number;
+  readonly epoch: number;
+  readonly at: number;
+}
+
+/** Calls of one call id. */
+export interface CallTotals {
+  count: number;
+  failed: number;
+}
+
+/** Where something of an operation was seen first, and its request ids. */
+export interface Span {
+  first: number;
+  last: number;
+  readonly log: number;
+  readonly epoch: number;
+  readonly at: number;
+}
+
+const TOTALS = [
+  "failed",
+  "bytesAllocated",
+  "bytesIn",
+  "bytesOut",
+  "launches",
+  "launchesFailed",
+  "gemms",
+  "gemmsFailed",
+  "gemmsUnknown",
+  "suppressed",
+  "records",
+] as const;
+
+/** Matrix products by their outcome. */
+export interface GemmTally extends Span {
+  ok: number;
+  failed: number;
+  unknown: number;
+}
+
+interface GrowingAnchor extends Anchor {
+  lastSeq: number;
+}
+
+type Event = CallEvent | UnframedEvent;
+
+const INIT = 0x01;
+const COPY_IN = 0x32;
+const MOST_ALLOCATIONS = 1024;
+const MOST_FAILURES = 128;
+const MOST_PAYLOADS = 256;
+const MOST_TRANSPORTS = 64;
+const MOST_ANCHORS = 512;
+const MOST_CALL_IDS = 128;
+
+const isKind = <K extends MediatorLine["kind"]>(
+  line: MediatorLine,
+  kind: K,
+): line is Extract<MediatorLine, { kind: K }> => line.kind === kind;
+
+function lineOf<K extends MediatorLine["kind"]>(
+  { lines }: Event,
+  kind: K,
+): Extract<MediatorLine, { kind: K }> | undefined {
+  for (const line of lines) if (isKind(line, kind)) return line;
+  return undefined;
+}
+
+/**
+ * What the host did for one process, in bounded memory: totals of everything, and single records of what can be matched
+ * one by one. `pid` null: the VM as a whole, for builds whose lines name no process.
+ *
+ * INVARIANT: only calls whose lines name this process are in the lists; `between` counts calls that name nobody and
+ * stand between two of this process.
+ */
+export class ProcessState {
+  readonly pid: number | null;
+  readonly calls = new Map<number, CallTotals>();
+  /** Of `calls`, those that no line gives to this process. */
+  readonly between = new Map<number, CallTotals>();
+  readonly allocations = new BoundedList<HostAllocation>(MOST_ALLOCATIONS);
+  readonly copiesIn = new ChunkList();
+  readonly copiesOut = new ChunkList();
+  readonly failures = new BoundedList<HostFailure>(MOST_FAILURES);
+  readonly payloads = new BoundedList<HostPayload>(MOST_PAYLOADS);
+  /** Where lines show request id and sequence number, oldest first. */
+  readonly anchors = new BoundedList<GrowingAnchor>(MOST_ANCHORS);
+  /** Requests of INIT calls. */
+  readonly inits: number[] = [];
+  readonly spans = new Map<"alloc" | "copy-in" | "launch" | "copy-out", Span>();
+  readonly buckets = new TimeBuckets();
+  readonly epochs = new Set<number>();
+  failed = 0;
+  bytesAllocated = 0;
+  bytesIn = 0;
+  bytesOut = 0;
+  launches = 0;
+  launchesFailed = 0;
+  gemms = 0;
+  gemmsFailed = 0;
+  gemmsUnknown = 0;
+  /** Copies in that were told to have worked, and were not made. */
+  suppressed = 0;
+  records = 0;
+  firstRequest = -1;
+  lastRequest = -1;
+  /** Request of the last launch or product that went well; -1: none did. */
+  lastGoodLaunch = -1;
+  lastEpoch = -1;
+  lastCallId = -1;
+  firstAt: WrittenBetween | null = null;
+  lastAt: WrittenBetween | null = null;
+  /** Its slices were all sound. */
+  sound = true;
+  firstFailure: HostFailure | null = null;
+
+  constructor(pid: number | null) {
+    this.pid = pid;
+  }
+
+  /** The transport that its calls now go through, counted from 0. */
+  get transport(): number {
+    return Math.max(0, this.#connections - 1);
+  }
+
+  #connections = 0;
+
+  /** A call whose lines name this process. `root`: the fault that it follows from, if it failed. */
+  add(event: Event, callId: number, root: Fault | null): void {
+    const requestId = event.kind === "call" ? event.requestId : -1;
+    const failed =
+      event.kind === "call" ? event.status !== 0 : event.lines.some(({ kind }) => kind.endsWith("-failed"));
+    this.#note(event, callId, requestId, failed, root);
+    if (callId === INIT && lineOf(event, "init") !== undefined) {
+      this.#connections += 1;
+      if (requestId >= 0) this.inits.push(requestId);
+      if (this.inits.length > MOST_TRANSPORTS * 2) this.inits.splice(0, MOST_TRANSPORTS);
+    }
+    if (event.seq !== null && requestId >= 0) this.#noteAnchor(requestId - event.seq, event.seq);
+    const bytes = this.#operate(event, callId, requestId, failed);
+    if (event.when === null) this.buckets.setUntimed();
+    else this.buckets.add(event.when, amountsOf(callId, bytes, failed));
+  }
+
+  /** The chunk after the last call, with the same size and the next numbers, and no word in the log beside them. */
+  addNextChunk(requestId: number, seq: number, bytes: number, when: WrittenBetween | null): void {
+    this.records += 1;
+    this.lastRequest = requestId;
+    this.lastAt = when ?? this.lastAt;
+    addOne(this.calls, COPY_IN, false);
+    this.#noteAnchor(requestId - seq, seq);
+    const { transport } = this;
+    this.copiesIn.add({ callId: COPY_IN, bytes, requestId, seq, address: null, failed: false, transport });
+    this.bytesIn += bytes;
+    const span = this.spans.get("copy-in");
+    if (span !== undefined) span.last = requestId;
+    if (when === null) this.buckets.setUntimed();
+    else this.buckets.add(when, amountsOf(COPY_IN, bytes, false));
+  }
+
+  /** Calls that name nobody and stand between two of this process. */
+  addBetween(callId: number, totals: CallTotals): void {
+    addTo(this.calls, callId, totals);
+    addTo(this.between, callId, totals);
+    this.records += totals.count;
+    this.failed += totals.failed;
+  }
+
+  /** Matrix products, whose lines name nobody, that stand between two calls of this process. */
+  addGemms(tally: GemmTally): void {
+    this.gemms += tally.ok + tally.failed + tally.unknown;
+    this.gemmsFailed += tally.failed;
+    this.gemmsUnknown += tally.unknown;
+    const { first, last, log, epoch, at } = tally;
+    if (tally.ok > 0) this.lastGoodLaunch = Math.max(this.lastGoodLaunch, last);
+    const span = this.spans.get("launch");
+    if (span === undefined) this.spans.set("launch", { first, last, log, epoch, at });
+    else span.last = last;
+  }
+
+  /** What several processes did together; single records stay in the order of the processes. */
+  static together(processes: readonly ProcessState[]): ProcessState {
+    const all = new ProcessState(null);
+    for (const one of processes) {
+      for (const [callId, totals] of one.calls) addTo(all.calls, callId, totals);
+      for (const allocation of one.allocations.items) all.allocations.push(allocation);
+      all.copiesIn.addRuns(one.copiesIn.runs);
+      all.copiesOut.addRuns(one.copiesOut.runs);
+      for (const failure of one.failures.items) all.noteFailure(failure);
+      for (const epoch of one.epochs) all.epochs.add(epoch);
+      for (const [name, span] of one.spans) {
+        const known = all.spans.get(name);
+        if (known === undefined) all.spans.set(name, { ...span });
+        else known.last = Math.max(known.last, span.last);
+      }
+      for (const total of TOTALS) all[total] += one[total];
+      all.firstRequest = all.firstRequest < 0 ? one.firstRequest : Math.min(all.firstRequest, one.firstRequest);
+      all.lastRequest = Math.max(all.lastRequest, one.lastRequest);
+      all.firstAt ??= one.firstAt;
+      all.lastAt = one.lastAt ?? all.lastAt;
+      all.sound &&= one.sound;
+      all.lastGoodLaunch = Math.max(all.lastGoodLaunch, one.lastGoodLaunch);
+      all.buckets.absorb(one.buckets);
+    }
+    return all;
+  }
+
+  noteFailure(failure: HostFailure): void {
+    this.firstFailure ??= failure;
+    this.failures.push(failure);
+  }
+
+  #note(event: Event, callId: number, requestId: number, failed: boolean, root: Fault | null): void {
+    this.records += 1;
+    if (event.epoch !== this.lastEpoch) this.epochs.add(event.epoch);
+    this.lastEpoch = event.epoch;
+    this.lastCallId = callId;
+    if (framingOf(event) !== "whole") this.sound = false;
+    addOne(this.calls, callId, failed);
+    if (requestId >= 0) {
+      if (this.firstRequest < 0) this.firstRequest = requestId;
+      this.lastRequest = requestId;
+    }
+    this.firstAt ??= event.when;
+    this.lastAt = event.when ?? this.lastAt;
+    if (!failed) return;
+    this.failed += 1;
+    if (event.kind !== "call") return;
+    const { log, epoch, terminatorAt: at, status } = event;
+    this.noteFailure({ requestId, callId, status, root, log, epoch, at });
+  }
+
+  #noteAnchor(offset: number, seq: number): void {
+    const last = this.anchors.last();
+    if (last !== undefined && last.offset === offset && seq >= last.lastSeq) last.lastSeq = seq;
+    else this.anchors.push({ offset, firstSeq: seq, lastSeq: seq });
+  }
+
+  /** The bytes that went through. */
+  #operate(event: Event, callId: number, requestId: number, failed: boolean): number {
+    switch (callId) {
+      case 0x30:
+        this.#alloc(event, requestId, failed);
+        return 0;
+      case 0x32:
+      case 0x3c:
+        return this.#copyIn(event, callId, requestId, failed);
+      case 0x33:
+        return this.#copyOut(event, callId, requestId, failed);
+      case 0x50:
+      case 0x51:
+        this.#span("launch", requestId, event);
+        this.launches += 1;
+        // Only the line after the synchronisation says that the kernel ran.
+        if (failed || lineOf(event, "launch-ok") === undefined) this.launchesFailed += 1;
+        else this.lastGoodLaunch = requestId;
+        return 0;
+      default:
+        return 0;
+    }
+  }
+
+  #alloc(event: Event, requestId: number, failed: boolean): void {
+    this.#span("alloc", requestId, event);
+    const bytes = lineOf(event, "alloc-start")?.bytes ?? null;
+    const done = lineOf(event, "alloc-ok");
+    this.allocations.push({
+      requestId: requestId < 0 ? null : requestId,
+      bytes,
+      ptr: done?.ptr ?? null,
+      failed: failed || done === undefined,
+      transport: this.transport,
+    });
+    if (!failed) this.bytesAllocated += bytes ?? 0;
+  }
+
+  #copyIn(event: Event, callId: number, requestId: number, failed: boolean): number {
+    this.#span("copy-in", requestId, event);
+    if (event.lines.length === 0 && event.payloadBytes !== null) {
+      const { payloadBytes: bytes, seq } = event;
+      this.copiesIn.add({ callId, bytes, requestId, seq, address: null, failed, transport: this.transport });
+      if (!failed) this.bytesIn += bytes;
+      return failed ? 0 : bytes;
+    }
+    const async = lineOf(event, "copy-in-async");
+    const started = lineOf(event, "copy-in-start");
+    const bytes =
+      event.payloadBytes ?? async?.bytes ?? started?.bytes ?? lineOf(event, "copy-in-failed")?.bytes ?? null;
+    const address = async?.guestDst ?? started?.dst ?? null;
+    if (lineOf(event, "copy-in-suppressed") !== undefined) this.suppressed += 1;
+    this.copiesIn.add({ callId, bytes, requestId, seq: event.seq, address, failed, transport: this.transport });
+    if (async !== undefined) {
+      const hash = async.hash.toString(16).padStart(16, "0");
+      this.payloads.push({ seq: async.seq, bytes: async.bytes, hash, requestId });
+    }
+    if (failed) return 0;
+    this.bytesIn += bytes ?? 0;
+    return bytes ?? 0;
+  }
+
+  #copyOut(event: Event, callId: number, requestId: number, failed: boolean): number {
+    this.#span("copy-out", requestId, event);
+    const started = lineOf(event, "copy-out-start");
+    const bytes = started?.bytes ?? null;
+    const address = started?.guestSrc ?? null;
+    // A copy larger than the executor takes brings status 0 and no data, and no line of success.
+    const done = !failed && lineOf(event, "copy-out-ok") !== undefined;
+    this.copiesOut.add({ callId, bytes, requestId, seq: null, address, failed: !done, transport: this.transport });
+    if (!done) return 0;
+    this.bytesOut += bytes ?? 0;
+    return bytes ?? 0;
+  }
+
+  #span(operation: "alloc" | "copy-in" | "launch" | "copy-out", requestId: number, event: Event): void {
+    const span = this.spans.get(operation);
+    if (span === undefined) {
+      const { log, epoch } = event;
+      const at = event.kind === "call" ? event.terminatorAt : event.at;
+      this.spans.set(operation, { first: requestId, last: requestId, log, epoch, at });
+    } else span.last = requestId;
+  }
+}
+
+export function addOne(totals: Map<number, CallTotals>, callId: number, failed: boolean): void {
+  const known = totals.get(callId);
+  if (known === undefined) addTo(totals, callId, { count: 1, failed: failed ? 1 : 0 });
+  else {
+    known.count += 1;
+    if (failed) known.failed += 1;
+  }
+}
+
+function amountsOf(callId: number, bytes: number, failed: boolean): Amounts {
+  const base = { ...NOTHING, records: 1, failed: failed ? 1 : 0 };
+  switch (callId) {
+    case 0x30:
+      return { ...base, alloc: 1 };
+    case 0x32:
+    case 0x3c:
+      return { ...base, copyIn: 1, bytesIn: bytes };
+    case 0x33:
+      return { ...base, copyOut: 1, bytesOut: bytes };
+    case 0x50:
+    case 0x51:
+      return { ...base, launch: 1 };
+    default:
+      return base;
+  }
+}
+
+export function addTo(totals: Map<number, CallTotals>, callId: number, { count, failed }: CallTotals): void {
+  const known = totals.get(callId);
+  if (known !== undefined) {
+    known.count += count;
+    known.failed += failed;
+  } else if (totals.size < MOST_CALL_IDS) totals.set(callId, { count, failed });
+}
