@@ -9,6 +9,7 @@ import { HOME, writeStamps } from "../bin/program.js";
 const PROGRAMS = {
   cli: "src/cli.ts",
   "bar-child": "src/native/bar-child.ts",
+  "admin-child": "src/host/health/admin-child.ts",
 };
 const asked = process.argv.indexOf("--out");
 const OUT = asked === -1 ? join(HOME, "dist") : resolve(process.argv[asked + 1] ?? "");
@@ -55,6 +56,10 @@ async function bundle(esbuild, outdir) {
     minify: false,
     // It has a binary, and is loaded where it is used.
     external: ["koffi"],
+    // Packages in CommonJS (fastify's) ask for Node's own modules with require, which ES modules do not have.
+    banner: {
+      js: 'import { createRequire as createBundleRequire } from "node:module"; const require = createBundleRequire(import.meta.url);',
+    },
     plugins: [lazyStringWidth],
     tsconfigRaw: {},
     metafile: true,

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 export const PACKAGE_HOME = fileURLToPath(new URL("..", import.meta.url));
 
 /** Our programs that are started by path, below src/. The build has to know them too. */
-export type Program = "native/bar-child";
+export type Program = "native/bar-child" | "host/health/admin-child";
 
 /** A program of ours: TypeScript in a checkout, and JavaScript beside this file where it was built. */
 export function programUrl(program: Program): URL {

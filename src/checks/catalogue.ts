@@ -22,7 +22,7 @@ export const RESERVED: Readonly<Record<string, number>> = {
   T: 9,
   C: 12,
   D: 10,
-  H: 12,
+  H: 14,
   X: 17,
   R: 8,
   M: 5,

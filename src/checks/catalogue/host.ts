@@ -1,7 +1,7 @@
 import type { Cause } from "./types.ts";
 
 /** Layers H and X: what the host's answers say about the host. */
-export const HOST_CAUSES: readonly Cause[] = [
+const ANSWER_CAUSES: readonly Cause[] = [
   {
     id: "VG-H05",
     cap: "connected",
@@ -110,3 +110,133 @@ export const HOST_CAUSES: readonly Cause[] = [
     },
   },
 ];
+
+/**
+ * Layer H, seen on the host itself: what the look at the mediator's process, files and log finds. No check of a VM names
+ * them; the host's own do (src/host/health).
+ */
+export const MEDIATOR_CAUSES: readonly Cause[] = [
+  {
+    id: "VG-H01",
+    cap: "discovered",
+    title: "No mediator runs on the host",
+    hop: "mediator",
+    severity: "fail",
+    fixedBy: "host operator",
+    message: "No process of the mediator runs on this host{how}. Every call of every VM fails.",
+    remedy: {
+      text: "Look at the end of its log for why it ended, then start one instance (this ends no load: none works without it). Workloads that ran before have to be restarted before they launch anything.",
+      commands: ["cat /var/run/mediator_phase3.lock"],
+    },
+  },
+  {
+    id: "VG-H02",
+    cap: "discovered",
+    title: "The mediator that runs is not the one that was installed",
+    hop: "mediator",
+    severity: "warn",
+    fixedBy: "host operator",
+    message: "There is doubt about which mediator serves: {what}.",
+    remedy: {
+      text: "When it is idle, end the old process by its pid, start one instance, and look at /proc/PID/exe. Restart the workloads of all VMs after it.",
+      commands: ["cat /var/run/mediator_phase3.lock", "cat /proc/locks"],
+    },
+  },
+  {
+    id: "VG-H03",
+    cap: "discovered",
+    title: "The mediator does not listen for a VM",
+    hop: "mediator",
+    severity: "fail",
+    fixedBy: "host operator",
+    message:
+      "{who} looks for the mediator at {path}, and {how}. Its calls fail with MEDIATOR_UNAVAIL while other VMs work.",
+    remedy: {
+      text: "The mediator looks for new VMs every 10 s: see its log for a socket that could not be made, and the rights of the directory. Do not restart it for one VM while others work: their workloads would lose their handles.",
+      commands: ["ls -l /var/xen/qemu"],
+    },
+  },
+  {
+    id: "VG-H04",
+    cap: "connected",
+    title: "A guest process holds handles of an earlier mediator",
+    hop: "mediator",
+    severity: "fail",
+    fixedBy: "workload owner",
+    message:
+      "{who} is older than the mediator that runs. Its handles mean nothing now, and its next launch crashes the mediator and ends the work of every VM.",
+    remedy: {
+      text: "Restart this workload before it launches anything; it ends no load that still works, because its handles are void already.",
+      commands: [],
+    },
+  },
+  {
+    id: "VG-H07",
+    cap: "discovered",
+    title: "The mediator crashed",
+    hop: "mediator",
+    severity: "fail",
+    fixedBy: "host operator",
+    message: "{what}.",
+    remedy: {
+      text: "Look for a core dump and at the last lines of its log. Then restart the workloads of all VMs, when it is idle or when they fail anyway: one that launches through an old handle crashes it again.",
+      commands: ["coredumpctl info mediator_phase3"],
+    },
+  },
+  {
+    id: "VG-H10",
+    cap: "correct",
+    title: "The disk of the mediator's log is nearly full",
+    hop: "mediator",
+    severity: "warn",
+    fixedBy: "host operator",
+    message: "The disk of {path} ({size}) has {free} left. The log grows without end, and nobody rotates it.",
+    remedy: {
+      text: "Make room elsewhere on that disk, or when it is idle copy the log away and truncate it. A log that is moved away is still written to.",
+      commands: ["df -h /tmp /var", "ls -l /tmp/mediator.log"],
+    },
+  },
+  {
+    id: "VG-H11",
+    cap: "correct",
+    title: "The mediator's output is not in one file that is read",
+    hop: "mediator",
+    severity: "warn",
+    fixedBy: "host operator",
+    message: "Not all that the mediator says can be known: {what}.",
+    remedy: {
+      text: "Read the file that /proc/PID/fd/1 and 2 lead to. At its next start, when it is idle, send both streams to one file, appending.",
+      commands: [],
+    },
+  },
+  {
+    id: "VG-H13",
+    cap: "correct",
+    title: "The mediator's main loop does not turn",
+    hop: "mediator",
+    severity: "warn",
+    fixedBy: "host operator",
+    message:
+      "The mediator runs, and has written nothing for {age}: a call takes that long, or it hangs. Every VM waits meanwhile; its own watchdog does not see it.",
+    remedy: {
+      text: "A kernel may take minutes: look whether the GPU works before anything else, and do not restart while it does. Never ask its admin socket now.",
+      commands: [],
+    },
+  },
+  {
+    id: "VG-H14",
+    cap: "connected",
+    title: "The mediator did not recover from a fault",
+    hop: "executor",
+    severity: "fail",
+    fixedBy: "host operator",
+    message:
+      "After a fault the mediator could not make the shared GPU context again. Every call of every VM fails until it is restarted, while its own health page says that no reset is needed.",
+    remedy: {
+      text: "Restart the mediator (this ends no load that still works: all calls fail since), and after it the workloads of all VMs before they launch anything.",
+      commands: [],
+    },
+  },
+];
+
+export const HOST_CAUSES: readonly Cause[] = [...ANSWER_CAUSES, ...MEDIATOR_CAUSES];
