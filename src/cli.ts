@@ -1,8 +1,12 @@
 import yargs from "yargs";
 import { UnknownCheck } from "./checks/engine.ts";
 import { CannotCountLive } from "./commands/cannot-count-live.ts";
+import { hostCommands } from "./commands/host-cli.ts";
+import type { MatchCommandOptions } from "./commands/match.ts";
 import { printAll } from "./commands/output.ts";
+import { isUtf8, terminalWidth, wantsColour } from "./commands/terminal.ts";
 import { InvalidTime, parseWindow } from "./commands/time-option.ts";
+import { processId, UsageError } from "./commands/usage.ts";
 import { FORMATS, type Format } from "./report/formats.ts";
 import { TOOL_VERSION } from "./version.ts";
 
@@ -12,8 +16,6 @@ import { TOOL_VERSION } from "./version.ts";
 const USAGE = 2;
 /** Nothing could be judged or counted. */
 const NOTHING = 1;
-
-class UsageError extends Error {}
 
 /** What every command that judges or counts takes: which subject, and which part of its log. */
 const SUBJECT = {
@@ -45,6 +47,10 @@ async function main(args: readonly string[]): Promise<number> {
           .option("json", { type: "boolean", describe: "print one JSON document (schema/report-1.json)" })
           .option("format", { choices: FORMATS, describe: "how to print the report" })
           .option("short", { type: "boolean", describe: "under 40 lines, ready to paste" })
+          .option("mediator-log", {
+            type: "string",
+            describe: "compare with the mediator's log, where it can be read here",
+          })
           .option("live", {
             type: "number",
             describe: "count calls for so many seconds as they happen, and judge them too (root)",
@@ -58,6 +64,7 @@ async function main(args: readonly string[]): Promise<number> {
           .conflicts("short", "format")
           .example("$0 doctor", "judge this VM (as root, to see everything)")
           .example("$0 doctor --live 10", "the same, with the calls of ten seconds: run a request meanwhile")
+          .example("$0 doctor --log stderr.log --mediator-log mediator.log", "guest and host side by side")
           .example("$0 doctor --pid 4711", "judge a CUDA program that is not Ollama")
           .example("$0 doctor --format markdown > ticket.md", "a checklist to paste into a ticket")
           .example("$0 doctor --root /mnt/capture --journal /mnt/capture/journal", "judge a capture of another VM")
@@ -83,10 +90,11 @@ async function main(args: readonly string[]): Promise<number> {
           journal: argv.journal ?? null,
           log: argv.log ?? null,
           live: liveSpan(argv.live, [argv.root, argv.journal, argv.log]),
+          mediatorLog: argv["mediator-log"] ?? null,
           selection,
           format,
           render: {
-            colour: argv.color ?? (tty && process.env["NO_COLOR"] === undefined && process.env["TERM"] !== "dumb"),
+            colour: wantsColour(argv.color),
             width: Math.min(terminalWidth(80), 120),
             verbose: argv.verbose,
             ascii: !isUtf8(),
@@ -145,7 +153,62 @@ async function main(args: readonly string[]): Promise<number> {
         code = result.exitCode;
       },
     )
-    .demandCommand(1, "Say what to do: vgpu-agent doctor, or calls. See vgpu-agent --help.")
+    .command(
+      "match",
+      "match the host's mediator log with what a guest's log or report tells",
+      (command) =>
+        command
+          .option("mediator-log", {
+            type: "string",
+            demandOption: true,
+            // Else a lone "-" would not be taken for its value.
+            nargs: 1,
+            describe: "the mediator's log on the host; - reads standard input",
+          })
+          .option("guest-log", { type: "string", describe: "file with the guest workload's stderr" })
+          .option("journal", { type: "string", describe: "the guest's journal: file, directory or export" })
+          .option("report", { type: "string", describe: "a report of the guest: doctor --json" })
+          .option("stub-log", { type: "string", describe: "the device model's log (QEMU's stderr) on the host" })
+          .option("unit", SUBJECT.unit)
+          .option("vm", { type: "number", describe: "the VM's id, as the mediator's log has it" })
+          .option("json", {
+            type: "boolean",
+            default: false,
+            describe: "print one JSON document (schema/match-1.json)",
+          })
+          .conflicts("report", ["guest-log", "journal"])
+          .example("$0 match --mediator-log /tmp/mediator.log --guest-log stderr.log", "guest and host side by side")
+          .example("$0 match --mediator-log mediator.log --journal guest.journal --vm 11", "a journal of the guest")
+          .example(
+            "$0 match --mediator-log mediator.log --report report.json --json",
+            "a doctor's report, for a program",
+          )
+          .example(
+            "ssh host cat /tmp/mediator.log | $0 match --mediator-log - --vm 11",
+            "the host's side alone, by a pipe",
+          )
+          .epilogue(
+            "Reads only. Other VMs' names and numbers are shown to whoever holds the mediator's log, never in --json. Exit code: 0 executing, 4 executing with failures or doubts, 3 refuted or broken, 1 nothing can be said, 2 usage.",
+          ),
+      async (argv) => {
+        code = await matchLogs({
+          mediatorLog: argv["mediator-log"],
+          guestLog: argv["guest-log"] ?? null,
+          journal: argv.journal ?? null,
+          report: argv.report ?? null,
+          stubLog: argv["stub-log"] ?? null,
+          unit: unitName(argv.unit),
+          vm: vmId(argv.vm),
+          json: argv.json,
+        });
+      },
+    )
+    .command("host", "what runs on the host", (command) =>
+      hostCommands(command, (exitCode) => {
+        code = exitCode;
+      }),
+    )
+    .demandCommand(1, "Say what to do: vgpu-agent doctor, calls, match, or host. See vgpu-agent --help.")
     .strict()
     .version(TOOL_VERSION)
     .help()
@@ -198,15 +261,42 @@ async function countLive(seconds: number | null, unit: string, pid: number | nul
   return result.exitCode;
 }
 
-/** Columns of the terminal; a pipe or file has none. */
-function terminalWidth(otherwise: number): number {
-  return process.stdout.columns ?? otherwise;
+/** `match`: reads both logs to their ends, with a line on stderr that says how far. */
+async function matchLogs(
+  given: Pick<
+    MatchCommandOptions,
+    "mediatorLog" | "guestLog" | "journal" | "report" | "stubLog" | "unit" | "vm" | "json"
+  >,
+): Promise<number> {
+  const { CannotMatch, matchCommand } = await import("./commands/match.ts");
+  const { startProgress } = await import("./commands/progress.ts");
+  const progress = startProgress(process.stderr.isTTY === true);
+  try {
+    const result = await matchCommand({
+      ...given,
+      width: Math.min(terminalWidth(120), 160),
+      ascii: !isUtf8(),
+      progress,
+      input: process.stdin,
+      now: Date.now,
+    });
+    progress.stop();
+    await printAll(result.text);
+    return result.exitCode;
+  } catch (error) {
+    if (!(error instanceof CannotMatch)) throw error;
+    progress.stop();
+    process.stderr.write(`vgpu-agent: ${error.message}\n`);
+    return NOTHING;
+  } finally {
+    progress.stop();
+  }
 }
 
-function processId(pid: number | undefined): number | null {
-  if (pid === undefined) return null;
-  if (!(Number.isInteger(pid) && pid > 0)) throw new UsageError("--pid takes the number of a process");
-  return pid;
+function vmId(vm: number | undefined): number | null {
+  if (vm === undefined) return null;
+  if (!(Number.isInteger(vm) && vm >= 0 && vm <= 0xffffffff)) throw new UsageError("--vm takes the number of a VM");
+  return vm;
 }
 
 function words(values: readonly string[]): string[] {
@@ -219,12 +309,6 @@ function unitName(text: string): string {
   if (!/^[\w:.@\\-]{1,255}$/.test(name) || name.startsWith("-"))
     throw new UsageError(`--unit ${text}: not a unit's name`);
   return name;
-}
-
-/** Glyphs need UTF-8; with no locale set at all modern terminals speak it. */
-function isUtf8(): boolean {
-  const locale = process.env["LC_ALL"] || process.env["LC_CTYPE"] || process.env["LANG"] || "";
-  return locale === "" || /utf-?8/i.test(locale);
 }
 
 /** Mistakes of the caller are one line; anything else is a bug of ours, and says so. */

@@ -5,7 +5,10 @@ import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { runChecks } from "../src/checks/engine.ts";
 import { CHECKS } from "../src/checks/registry.ts";
+import { doctor } from "../src/commands/doctor.ts";
 import type { Hop, Rung } from "../src/protocol/vocabulary.ts";
+import { PLAIN_OPTIONS } from "../src/report/format.ts";
+import { reportSchema } from "../src/report/report.ts";
 import { collect } from "../src/sensors/collect.ts";
 import { judge } from "../src/verdict/verdict.ts";
 
@@ -138,4 +141,45 @@ test("the processes on a real H100", async (t) => {
     await t.test(run.scenario, () => assertTruth(run.scenario, truthOf(run), { log }));
   }
   assert.ok(judged > 0, "no run of scenarios.json has its log");
+});
+
+/** The doctor as a user runs it on both logs. */
+async function doctorOn(log: string, mediatorLog: string) {
+  const { text } = await doctor({
+    root: null,
+    unit: "ollama.service",
+    pid: null,
+    window: { since: null, until: null },
+    journal: null,
+    log,
+    live: null,
+    mediatorLog,
+    selection: { only: [], skip: [] },
+    format: "json",
+    render: PLAIN_OPTIONS,
+    progress: false,
+  });
+  return reportSchema.parse(JSON.parse(text));
+}
+
+/** Runs whose every call is in the mediator's log, and came back well. */
+const SOUND_ON_HOST = /^S0(?:1|2)[a-z]?-healthy/;
+
+test("the processes on a real H100, with the mediator's log beside them", async (t) => {
+  const directory = `${SAMPLES}h100/`;
+  if (!existsSync(`${directory}mediator.log`)) return t.diagnostic("the captures are not here: nothing was judged");
+  const runs = scenarioSchema.parse(JSON.parse(readFileSync(`${directory}scenarios.json`, "utf8")));
+  let proven = 0;
+  for (const run of runs) {
+    const log = `${directory}guest-vm11/${run.scenario}/${run.tag}.stderr.log`;
+    if (!existsSync(log)) continue;
+    await t.test(run.scenario, async () => {
+      const { verdict } = await doctorOn(log, `${directory}mediator.log`);
+      const isSound = SOUND_ON_HOST.test(run.scenario);
+      assert.deepEqual([verdict.proven, verdict.evidence], isSound ? [true, "host"] : [false, null], verdict.statement);
+      if (isSound) proven += 1;
+      else assert.ok(verdict.cause !== null, "what failed has a cause");
+    });
+  }
+  assert.equal(proven, 5);
 });

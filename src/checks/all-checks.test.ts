@@ -6,6 +6,7 @@ import {
   errorSeen,
   evidenceOf,
   healthy,
+  hostMatch,
   idle,
   life,
   notMapped,
@@ -35,6 +36,7 @@ const SOURCES = [
   "log",
   "ledger",
   "trace",
+  "hostMatch",
   "stateFiles",
   "locks",
 ] as const;
@@ -60,6 +62,7 @@ const RESTS_ON: Readonly<Record<string, readonly Source[]>> = {
   "state-files": ["stateFiles"],
   "call-in-flight": ["locks"],
   "live-calls": ["trace", "workload"],
+  "host-correlation": ["hostMatch"],
   "workload-end": ["log"],
 };
 
@@ -92,6 +95,7 @@ const BROKEN: Readonly<Record<string, Facts>> = {
   "state-files": healthy({ stateFiles: notRead("denied", "x") }),
   "call-in-flight": healthy({ bars: wasRead(registers({}, 1)) }),
   "live-calls": healthy({ trace: trace([]) }),
+  "host-correlation": healthy({ hostMatch: wasRead(hostMatch("refuted")) }),
   "workload-end": withLife({ runnerCrash: errorSeen(0, 0) }),
 };
 
@@ -105,6 +109,7 @@ const nothingRead = (facts: Facts, state: NotRead["state"]): Facts =>
 const bases: readonly (readonly [string, Facts])[] = [
   ["a healthy VM with a runner", healthy()],
   ["a healthy VM whose runner works, counted live", healthy({ trace: trace() })],
+  ["a healthy VM whose calls the host shows", healthy({ hostMatch: wasRead(hostMatch("executing")) })],
   ["a healthy idle VM", idle()],
   ["a log alone", evidenceOf([life()])],
 ];

@@ -3,6 +3,7 @@ import { barRegisters } from "./bar-registers.ts";
 import { callInFlight } from "./call-in-flight.ts";
 import type { Check } from "./check.ts";
 import { discovery } from "./discovery.ts";
+import { hostCorrelation } from "./host-correlation.ts";
 import { hostErrors } from "./host-errors.ts";
 import { liveCalls } from "./live-calls.ts";
 import { liveEnvironment } from "./live-environment.ts";
@@ -39,5 +40,6 @@ export const CHECKS: readonly Check[] = [
   stateFiles,
   callInFlight,
   liveCalls,
+  hostCorrelation,
   workloadEnd,
 ];

@@ -1,5 +1,6 @@
 import { runChecks, type Selection, UnknownCheck } from "../checks/engine.ts";
 import { CHECKS } from "../checks/registry.ts";
+import type { Facts } from "../facts/facts.ts";
 import { buildReport } from "../report/build.ts";
 import { exitCodeOf, type Format, type RenderOptions, renderReport } from "../report/format.ts";
 import { collect } from "../sensors/collect.ts";
@@ -7,6 +8,9 @@ import { judge } from "../verdict/verdict.ts";
 import { TOOL_VERSION } from "../version.ts";
 import { startProgress } from "./progress.ts";
 import type { Window } from "./time-option.ts";
+
+/** A log of gigabytes takes seconds; a file system that never answers is given up. */
+const HOST_LIMIT_MS = 120_000;
 
 export interface DoctorOptions {
   readonly root: string | null;
@@ -17,6 +21,8 @@ export interface DoctorOptions {
   readonly log: string | null;
   /** Seconds in which calls are counted as they happen, with probes; null for none. */
   readonly live: number | null;
+  /** The mediator's log, where it can be read here; null for none. */
+  readonly mediatorLog: string | null;
   readonly selection: Selection;
   readonly format: Format;
   readonly render: RenderOptions;
@@ -30,7 +36,7 @@ export async function doctor(options: DoctorOptions): Promise<{ readonly text: s
   const begun = performance.now();
   const progress = startProgress(options.progress);
   try {
-    const facts = await collect({
+    const collected = await collect({
       root: options.root,
       unit: options.unit,
       pid: options.pid,
@@ -44,6 +50,7 @@ export async function doctor(options: DoctorOptions): Promise<{ readonly text: s
       now: Date.now,
       onSensor: (name) => progress.show(name),
     });
+    const facts = await withHost(collected, options, (text) => progress.show(text));
     const findings = runChecks(CHECKS, facts, options.selection);
     const verdict = judge(facts, findings);
     const report = buildReport(facts, findings, verdict, {
@@ -56,6 +63,17 @@ export async function doctor(options: DoctorOptions): Promise<{ readonly text: s
   } finally {
     progress.stop();
   }
+}
+
+/** Adds what the mediator's log says of the same calls, where one was given. */
+async function withHost(facts: Facts, options: DoctorOptions, onStep: (name: string) => void): Promise<Facts> {
+  const { mediatorLog, root, journal, log } = options;
+  if (mediatorLog === null) return facts;
+  onStep("the mediator's log");
+  // Only now: who does not compare does not wait for what does.
+  const { compareWithHost } = await import("./doctor-host.ts");
+  const signal = AbortSignal.timeout(HOST_LIMIT_MS);
+  return { ...facts, hostMatch: await compareWithHost(facts, { mediatorLog, root, journal, log, signal }) };
 }
 
 /** Six hex digits that tell one report from another; nothing rests on them. node:crypto takes longer than all checks. */

@@ -1,4 +1,5 @@
 import type { BarFacts, LockdownFacts, PciFacts } from "./device.ts";
+import type { HostMatch } from "./host-match.ts";
 import type { Ledger, TraceFacts } from "./ledger.ts";
 import type { LogFacts } from "./log.ts";
 import type { Reading } from "./reading.ts";
@@ -69,6 +70,8 @@ export interface Facts {
   readonly ledger: Reading<Ledger>;
   /** Calls by the kernel's own probes; `skipped` unless they were asked for. */
   readonly trace: Reading<TraceFacts>;
+  /** What the host's record says of the same calls, where it was compared. */
+  readonly hostMatch: Reading<HostMatch>;
   readonly stateFiles: Reading<StateFileFacts>;
   readonly locks: Reading<LockFacts>;
 }

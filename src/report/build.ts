@@ -2,6 +2,7 @@ import { causeOf, fill } from "../checks/catalogue.ts";
 import type { Finding as CheckFinding } from "../checks/finding.ts";
 import { currentLife, serverOf, vgpuOf } from "../checks/view.ts";
 import type { Facts } from "../facts/facts.ts";
+import type { HostSide } from "../facts/host-match.ts";
 import { type Reading, valueIn } from "../facts/reading.ts";
 import type { Verdict } from "../verdict/verdict.ts";
 import { activityOf } from "./activity.ts";
@@ -40,6 +41,7 @@ export function buildReport(facts: Facts, findings: readonly CheckFinding[], ver
     findings: findings.map((finding) => findingOf(facts, finding)),
     checklist: checklistOf(findings),
     activity: activityOf(facts),
+    host_match: hostMatchOf(facts),
     sources: sourcesOf(facts),
   };
 }
@@ -95,6 +97,26 @@ function remedyOf(facts: Facts, id: NonNullable<CheckFinding["cause"]>): Finding
   return { text: remedy.text, commands, who: fixedBy, anchor: `docs/causes/${id}.md` };
 }
 
+/** The two sides of the four operations, and the operators' criteria; null where nothing was compared. */
+function hostMatchOf(facts: Facts): Report["host_match"] {
+  const match = valueIn(facts.hostMatch);
+  if (match === undefined) return null;
+  const side = (one: HostSide | null) =>
+    one === null ? null : { count: one.count, bytes: one.bytes, failed: one.failed };
+  return {
+    window: { from: isoTime(match.window.from), to: isoTime(match.window.to) },
+    coverage: match.host.coverage,
+    operations: match.operations.map(({ operation, guest, host, confidence }) => ({
+      operation,
+      guest: side(guest),
+      host: side(host),
+      confidence: confidence.level,
+      reason: confidence.reason,
+    })),
+    criteria: match.criteria.map(({ text, answer, reason }) => ({ text, answer, reason })),
+  };
+}
+
 function sourcesOf(facts: Facts): Report["sources"] {
   const named: readonly (readonly [string, Reading<unknown>])[] = [
     ["host", facts.host],
@@ -111,7 +133,7 @@ function sourcesOf(facts: Facts): Report["sources"] {
     ["state files", facts.stateFiles],
     ["/proc/locks", facts.locks],
     ["kernel trace", facts.trace],
-    ["host counterpart", { state: "skipped", detail: "none is configured: nothing here shows where the calls ran" }],
+    ["host's record", facts.hostMatch],
   ];
   const gaps =
     valueIn(facts.log)?.sources.flatMap((source) => source.gaps.map((gap) => ({ path: source.path, gap }))) ?? [];

@@ -84,7 +84,7 @@ const QUESTIONS: readonly Question[] = [
   },
   {
     question: "Did kernels run on the physical GPU for this request?",
-    checks: [],
+    checks: ["host-correlation"],
     hop: "gpu",
     byHand: "cuLaunchKernel SUCCESS lines of this vm_id in the mediator's log, for the same time",
   },

@@ -183,15 +183,18 @@ test("the tasks, questions, headings and rows of a ticket are the report's own, 
       const outside = withoutFences(render(report, "markdown").split("\n")).map(withoutCode);
       const all = (pattern: RegExp) => outside.filter((line) => pattern.test(line)).length;
       const wrong = report.findings.filter(({ outcome }) => ["fail", "crashed", "warn"].includes(outcome)).length;
-      assert.equal(all(/^\s*- \[[ x]\] /), wrong + report.checklist.length + report.verdict.next.length);
+      const boxes = wrong + report.checklist.length + report.verdict.next.length;
+      assert.equal(all(/^\s*- \[[ x]\] /), boxes);
       assert.equal(all(/^- \[x\]/), report.checklist.filter(({ answer }) => answer === "yes").length);
       const { source, calls } = report.activity;
       const callRows = source === "none" || calls.length === 0 ? 0 : calls.length + 2;
-      assert.equal(all(/^\|/), 12 + 9 + callRows);
+      const { host_match: match } = report;
+      const sideRows = match === null ? 0 : match.operations.length + 2;
+      assert.equal(all(/^\|/), 12 + 9 + callRows + sideRows);
       assert.ok(
         outside.filter((line) => line.startsWith("|")).every((line) => [3, 4, 5].includes(line.split("|").length - 1)),
       );
-      assert.ok(all(/^#/) <= 7);
+      assert.ok(all(/^#/) <= 8);
       const tags = outside.join("\n").match(/<[^>]*>?/g) ?? [];
       assert.ok(
         tags.every((tag) => ["<details>", "<summary>", "</summary>", "</details>"].includes(tag)),

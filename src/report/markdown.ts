@@ -1,4 +1,5 @@
 import { activityText } from "./activity.ts";
+import { hostMatchText } from "./host-match.ts";
 import { bytesOf, grouped } from "./quantities.ts";
 import type { Finding, Report } from "./report.ts";
 import { duration, visible } from "./text.ts";
@@ -97,6 +98,7 @@ export function renderMarkdown(report: Report): string {
       ]),
     ),
     ...callsPart(report),
+    ...hostMatchPart(report),
     ...taskPart(report),
     ...checklistPart(report),
     ...nextPart(report),
@@ -154,6 +156,22 @@ function callsPart(report: Report): string[] {
   ]);
   const calls = rows.length === 0 ? [] : [table(["Call", "Count", "Failed", "Bytes"], rows)];
   return ["### Calls", inline(said.head), ...calls];
+}
+
+function hostMatchPart(report: Report): string[] {
+  const said = hostMatchText(report);
+  if (said === null) return [];
+  const [head = ["", "", "", ""], ...rows] = said.rows;
+  const criteria = said.criteria.map(({ text }) => `- ${inline(text)}`);
+  return [
+    "### Guest and host",
+    inline(said.head),
+    table(
+      [...head],
+      rows.map((row) => row.map(inline)),
+    ),
+    ...(criteria.length === 0 ? [] : [criteria.join("\n")]),
+  ];
 }
 
 function taskPart(report: Report): string[] {

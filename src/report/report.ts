@@ -52,6 +52,12 @@ export const verdictSchema = z.strictObject({
   next: z.array(z.string()).describe("what to do next, most telling first"),
 });
 
+const operationSideSchema = z.strictObject({
+  count: z.number().int().nonnegative(),
+  bytes: z.number().int().nonnegative().nullable(),
+  failed: z.number().int().nonnegative().nullable(),
+});
+
 export const reportSchema = z.strictObject({
   schema: z.literal("vgpu-agent/report/1"),
   run_id: z.string(),
@@ -88,6 +94,25 @@ export const reportSchema = z.strictObject({
       }),
     ),
   }),
+  host_match: z
+    .strictObject({
+      window: z.strictObject({ from: time.nullable(), to: time.nullable() }).describe("on the guest's clock"),
+      coverage: z.enum(["full", "partial", "none"]).describe("whether a record that the host lacks was not made"),
+      operations: z.array(
+        z.strictObject({
+          operation: z.enum(["alloc", "copy-in", "launch", "copy-out"]),
+          guest: operationSideSchema.nullable().describe("null: this side cannot tell"),
+          host: operationSideSchema.nullable(),
+          confidence: z.string(),
+          reason: z.string(),
+        }),
+      ),
+      criteria: z.array(
+        z.strictObject({ text: z.string(), answer: z.enum(["proven", "refuted", "not known"]), reason: z.string() }),
+      ),
+    })
+    .nullable()
+    .describe("what the host's own record says of the same calls; null where it was not compared"),
   sources: z.array(z.strictObject({ name: z.string(), state: z.enum(SOURCE_STATES), detail: z.string() })),
 });
 

@@ -1,5 +1,6 @@
 import type { HopState, Outcome } from "../protocol/vocabulary.ts";
 import { activityText } from "./activity.ts";
+import { hostMatchText } from "./host-match.ts";
 import { bytesOf, grouped } from "./quantities.ts";
 import type { Finding, Report } from "./report.ts";
 import { cut, Page, type Placement, widthOf } from "./text.ts";
@@ -90,6 +91,7 @@ export function renderTty(report: Report, options: TtyOptions): string {
   page.gap();
   putVerdict(page, report, palette, options.verbose);
   putActivity(page, report, palette, options.verbose);
+  putHostMatch(page, report, palette);
   putFindings(page, report, palette, options.verbose);
   putChecklist(page, report, palette);
   putNext(page, report);
@@ -172,6 +174,26 @@ function putActivity(page: Page, report: Report, palette: Palette, verbose: bool
     page.raw(cut(" ".repeat(INDENT * 2) + columns.join("  "), page.width, page.clean("…")));
   });
   if (said.left > 0) page.put(`and ${said.left} more with --verbose`, { indent: INDENT * 2, paint: palette.dim });
+}
+
+/** The two sides of the four operations as a table, and the operators' criteria below it. */
+function putHostMatch(page: Page, report: Report, palette: Palette): void {
+  const said = hostMatchText(report);
+  if (said === null) return;
+  page.gap();
+  page.put(said.head, { indent: INDENT, hang: 2, paint: palette.bold });
+  const widths = [0, 1, 2].map((column) => Math.max(...said.rows.map((row) => widthOf(row[column] ?? ""))));
+  for (const row of said.rows) {
+    const cells = row.map(
+      (cell, column) => page.clean(cell) + " ".repeat(Math.max(0, (widths[column] ?? 0) - widthOf(cell))),
+    );
+    page.raw(cut(" ".repeat(INDENT * 2) + cells.join("  ").trimEnd(), page.width, page.clean("…")));
+  }
+  page.gap();
+  for (const { box, text, refuted } of said.criteria) {
+    const paintLead = refuted ? palette.bad : box === "[x]" ? palette.good : palette.odd;
+    page.put(text, { indent: INDENT, hang: 4, lead: `${box} `, paintLead });
+  }
 }
 
 function putFindings(page: Page, report: Report, palette: Palette, verbose: boolean): void {

@@ -48,6 +48,7 @@ const LOG_LIMIT_MS = 60_000;
 const LIVE_LIMIT_MS = 30_000;
 
 const NOT_ASKED = "no probe is put into the workload unasked: doctor --live SECONDS counts its calls as they happen";
+const NO_HOST = "no record of the host was given (--mediator-log): nothing here shows where the calls ran";
 const OTHER_ROOT = "a captured tree makes no calls that could be counted";
 const OTHER_MACHINE = "the log is not of this machine: nothing of this machine is mixed into its verdict";
 
@@ -102,6 +103,8 @@ export async function collect(options: CollectOptions): Promise<Facts> {
     log,
     ledger,
     trace,
+    // Whoever has the host's record adds what it says.
+    hostMatch: notRead("skipped", NO_HOST),
     stateFiles: await stateFiles,
     locks: await locks,
   };
@@ -235,6 +238,7 @@ async function withoutSubject(collectedAt: number, scope: Scope, reason: NotRead
     log: reason,
     ledger: reason,
     trace: reason,
+    hostMatch: notRead("skipped", NO_HOST),
     stateFiles: reason,
     locks: reason,
   };

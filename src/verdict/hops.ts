@@ -41,7 +41,8 @@ export function hopsOf(
     if (hop === broken && cause !== null) return { hop, state: "broken", why: causeOf(cause).title };
     const other = failed.get(hop);
     if (other !== undefined) return { hop, state: "broken", why: `${causeOf(other).title} (${other})` };
-    return { hop, ...LOOK[hop](facts, findings) };
+    const told = toldByHost(facts, hop);
+    return told === undefined ? { hop, ...LOOK[hop](facts, findings) } : { hop, ...told };
   });
 }
 
@@ -120,6 +121,13 @@ const LOOK: Readonly<Record<Hop, (facts: Facts, findings: readonly Finding[]) =>
   executor: (_, findings) => ({ state: "unknown", why: beyond(findings) }),
   gpu: (_, findings) => ({ state: "unknown", why: beyond(findings) }),
 };
+
+/** What the host's record shows of its own hops. */
+function toldByHost(facts: Facts, hop: Hop): Seen | undefined {
+  const told = valueIn(facts.hostMatch)?.verdict.hops.find((one) => one.hop === hop);
+  const isHosts = hop === "mediator" || hop === "executor" || hop === "gpu";
+  return told === undefined || !isHosts || told.state === "unknown" ? undefined : { state: told.state, why: told.why };
+}
 
 function launchesAnswered(findings: readonly Finding[]): boolean {
   return findings.find(({ check }) => check === "live-calls")?.outcome === "pass";

@@ -25,7 +25,7 @@ export interface RungProof {
   /** Epoch milliseconds of the last answer seen; null when the rung does not rest on one, or it has no time. */
   readonly answeredAt: number | null;
   /** What the rung rests on. */
-  readonly basis: "processes" | "log" | "registers" | "trace";
+  readonly basis: "processes" | "log" | "registers" | "trace" | "host";
   /** Why the next rung is not reached, in words. */
   readonly short: string;
 }
@@ -36,12 +36,25 @@ export interface RungProof {
  */
 export function provenRung(facts: Facts, findings: readonly Finding[]): RungProof | null {
   return (
+    hostProof(facts, findings) ??
     executingProof(facts, findings) ??
     connectedProof(facts) ??
     discoveredProof(facts, findings) ??
     configuredProof(facts, findings) ??
     lowestProof(findings)
   );
+}
+
+/** The host's own record shows the workload's operations (the check `host-correlation` says so). */
+function hostProof(facts: Facts, findings: readonly Finding[]): RungProof | null {
+  const match = valueIn(facts.hostMatch);
+  if (match === undefined || outcomeOf(findings, "host-correlation") !== "pass") return null;
+  return {
+    rung: "executing",
+    answeredAt: match.window.to,
+    basis: "host",
+    short: "that the results are right takes a run whose answer is known",
+  };
 }
 
 /**

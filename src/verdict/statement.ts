@@ -37,7 +37,7 @@ export function statementOf({ facts, findings, rung, proof, primary }: Said): st
     case "discovered":
       return sentence(`the workload found the GPU, which is answered from constants; ${proof.short}`);
     case "executing":
-      return `${sentence(launched(findings))} ${sentence(proof.short)}`;
+      return `${sentence(proof.basis === "host" ? hostSaid(findings) : launched(findings))} ${sentence(proof.short)}`;
     default:
       return `${sentence(connectedBasis(facts, proof))} ${sentence(proof.short)}`;
   }
@@ -66,6 +66,11 @@ function launched(findings: readonly Finding[]): string {
   return `kernels are launched and answered, counted by this kernel's own probes: ${said?.message ?? ""}`;
 }
 
+function hostSaid(findings: readonly Finding[]): string {
+  const said = findings.find(({ check, outcome }) => check === "host-correlation" && outcome === "pass");
+  return said?.message ?? "the host's record shows the workload's operations";
+}
+
 function connectedBasis(facts: Facts, proof: RungProof): string {
   const when = ago(facts, proof.answeredAt);
   switch (proof.basis) {
@@ -75,6 +80,8 @@ function connectedBasis(facts: Facts, proof: RungProof): string {
       return `calls of the log's last process were answered${when}`;
     case "trace":
       return "the kernel's probes saw calls of the workload's process come back with 0";
+    case "host":
+      return "the host's record shows calls of the workload";
     case "processes":
       return `calls of the process that has the device mapped were answered${when}`;
   }
@@ -146,6 +153,8 @@ export function nextSteps(
           ]
         : ["Compare with the mediator's log of the same time: launches of this vm_id prove where the calls ran."];
     case "executing":
+      if (facts.hostMatch.state === "read")
+        return ["Ask the model something whose answer is known: a right answer is all that is left to prove."];
       return [
         `Compare with the mediator's log on the host for ${windowOf(facts)}: launches of this vm_id there prove where these ran.`,
       ];

@@ -33,13 +33,13 @@ export function judge(facts: Facts, findings: readonly Finding[]): Verdict {
   const firstBrokenHop = cause === null ? null : causeOf(cause).hop;
   const hops = hopsOf(facts, findings, firstBrokenHop, cause);
   const below = primary?.overcome === true ? [] : refutedRungs(rung, cause);
+  const evidence = rung !== "executing" ? null : proof?.basis === "host" ? "host" : "guest";
   const refuted: readonly Rung[] = refutesExecution(findings) ? [...below, "executing"] : below;
   return {
     rung,
     statement: statementOf({ facts, findings, rung, proof, primary }),
-    // Guest evidence is all there is in this version.
-    proven: false,
-    evidence: rung === "executing" ? "guest" : null,
+    proven: evidence === "host",
+    evidence,
     refuted,
     hops,
     firstBrokenHop,
@@ -76,9 +76,11 @@ function lowest(a: Rung, b: Rung): Rung {
   return RUNGS.indexOf(a) < RUNGS.indexOf(b) ? a : b;
 }
 
-/** A request was answered, every call was counted, and nothing was launched. */
+/** A request was answered, every call was counted, and nothing was launched; or the host's record says so. */
 function refutesExecution(findings: readonly Finding[]): boolean {
-  return findings.some(({ outcome, cause }) => outcome === "fail" && cause === "VG-O12");
+  return findings.some(
+    ({ check, outcome, cause }) => outcome === "fail" && (cause === "VG-O12" || check === "host-correlation"),
+  );
 }
 
 /** A failure refutes the first rung that it keeps from holding; what is above was not reached and stays unproven. */

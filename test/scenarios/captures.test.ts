@@ -91,6 +91,7 @@ async function judge(given: Given) {
     journal: given.journal ?? null,
     log: given.log ?? null,
     live: null,
+    mediatorLog: null,
     selection: { only: [], skip: [] },
     format: "json",
     render: PLAIN_OPTIONS,

@@ -1,0 +1,43 @@
+import { bytesOf, grouped } from "./quantities.ts";
+import type { Report } from "./report.ts";
+
+type HostMatch = NonNullable<Report["host_match"]>;
+type Side = HostMatch["operations"][number]["guest"];
+
+const NAMES = { alloc: "allocate", "copy-in": "copy in", launch: "launch", "copy-out": "copy out" } as const;
+const WHOLE = { full: "whole", partial: "not whole", none: "not there" } as const;
+const BOXES = { proven: "[x]", refuted: "[ ]", "not known": "[?]" } as const;
+
+/** Guest and host side by side, as people read it. */
+export interface HostMatchText {
+  readonly head: string;
+  /** First the names of the columns, then a row an operation: operation, guest, host, confidence. */
+  readonly rows: readonly (readonly [string, string, string, string])[];
+  readonly criteria: readonly { readonly box: string; readonly text: string; readonly refuted: boolean }[];
+}
+
+/** Null where nothing was compared. */
+export function hostMatchText({ host_match }: Report): HostMatchText | null {
+  if (host_match === null) return null;
+  return {
+    head: `Guest and host, side by side; the host's record of this VM is ${WHOLE[host_match.coverage]}`,
+    rows: [
+      ["operation", "guest", "host", "match"],
+      ...host_match.operations.map(
+        ({ operation, guest, host, confidence }) =>
+          [NAMES[operation], sideText(guest), sideText(host), confidence] as const,
+      ),
+    ],
+    criteria: host_match.criteria.map(({ text, answer, reason }) => ({
+      box: BOXES[answer],
+      text: `${text}: ${answer}, ${reason}`,
+      refuted: answer === "refuted",
+    })),
+  };
+}
+
+function sideText(side: Side): string {
+  if (side === null) return "cannot tell";
+  const failed = side.failed === null || side.failed === 0 ? "" : `, ${grouped(side.failed)} failed`;
+  return `${grouped(side.count)}${side.bytes === null || side.bytes === 0 ? "" : ` (${bytesOf(side.bytes)})`}${failed}`;
+}
