@@ -1,0 +1,41 @@
+import type { OperationCount, Span } from "../store/store.ts";
+
+/**
+ * The mediator's log and what matches guests' evidence with it, as the service needs them. All calls come from one loop,
+ * never two at once.
+ */
+export interface HostLogSource {
+  /** Reads what is new, a bounded amount: guests are answered between two calls. */
+  poll(): LogPoll;
+  /** What a restart needs, as JSON; saved now and then, and given back when the source is made again. */
+  state(): unknown;
+  /**
+   * Joins a guest's evidence (a `vgpu-agent/guest-evidence/1` document that passed its schema) with the log so far.
+   * "later": the log may still bring more of that window. Null: nothing will ever come of it.
+   */
+  join(evidence: PendingEvidence): Joined | "later" | null;
+  close(): void;
+}
+
+export interface LogPoll {
+  readonly bytes: number;
+  /** There is more to read now. */
+  readonly more: boolean;
+  /** Why the log cannot be read, in the system's words. */
+  readonly problem: string | null;
+}
+
+export interface PendingEvidence {
+  readonly vmId: number;
+  readonly document: unknown;
+  /** Milliseconds since 1970 on the host's clock, when it came. */
+  readonly receivedAt: number;
+}
+
+export interface Joined {
+  /** On the guest's clock. */
+  readonly window: Span | null;
+  /** A `vgpu-agent/match/1` document: nothing of another VM is in it. */
+  readonly result: unknown;
+  readonly operations: readonly OperationCount[];
+}
