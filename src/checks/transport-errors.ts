@@ -16,6 +16,7 @@ const STATUS_ERROR = 3;
 /** A few refusals for rate are an operator's limit doing its work. */
 const TOLERATED_REFUSALS = 5;
 
+/** By code (docs/wire.md, "Transport error codes"). */
 const CAUSE_OF_ERROR: Readonly<Record<number, CauseId>> = {
   3: "VG-C07",
   4: "VG-C05",
@@ -23,6 +24,11 @@ const CAUSE_OF_ERROR: Readonly<Record<number, CauseId>> = {
   10: "VG-C08",
   11: "VG-C08",
 };
+
+/** The cause that one of the transport's error codes stands for. */
+export function causeOfTransportError(code: number): CauseId {
+  return CAUSE_OF_ERROR[code] ?? "VG-C12";
+}
 
 /** Did calls fail between the shim and the host's answer? Such lines are printed without VGPU_DEBUG too. */
 export const transportErrors: Check = {
@@ -73,7 +79,7 @@ function judgeErrors(errors: readonly ErrorSeen[], logs: readonly ShimProcessLog
           ? "; earlier calls of this life were answered"
           : "",
     };
-    const cause = CAUSE_OF_ERROR[code] ?? "VG-C12";
+    const cause = causeOfTransportError(code);
     // A request that the device does not accept fails again, whatever other calls do; many refusals are not a limit at work.
     const stays = cause === "VG-C12" || (cause === "VG-C08" && count >= TOLERATED_REFUSALS);
     const judged = problem(cause, values, shown, over && !stays ? "warn" : "fail");
@@ -100,5 +106,5 @@ function judgeRegister(facts: Facts): Judgement | undefined {
   if (!gpuProcessesOf(facts).some(({ nsPid }) => nsPid === pid)) {
     return info(`the last call on the device, ${call} of pid ${pid} which is gone, ended with ${name}`, shown);
   }
-  return problem(CAUSE_OF_ERROR[code] ?? "VG-C12", { name, count: "at least 1", call, earlier: "" }, shown);
+  return problem(causeOfTransportError(code), { name, count: "at least 1", call, earlier: "" }, shown);
 }

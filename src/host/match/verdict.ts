@@ -1,6 +1,8 @@
 import { causeOf } from "../../checks/catalogue.ts";
 import type { CauseId } from "../../checks/finding.ts";
 import { causeOfResult } from "../../checks/host-errors.ts";
+import { causeOfTransportError } from "../../checks/transport-errors.ts";
+import { TRANSPORT_ERRORS } from "../../protocol/status.ts";
 import { HOPS, type Hop } from "../../protocol/vocabulary.ts";
 import type { FailureResult, JoinedVerdict, OperationName, OperationResult, ProcessResult } from "./result.ts";
 
@@ -26,13 +28,6 @@ export interface VerdictInput {
   readonly isInLog: boolean;
 }
 
-const CAUSE_OF_TRANSPORT_ERROR: Readonly<Record<string, CauseId>> = {
-  MEDIATOR_UNAVAIL: "VG-C07",
-  TIMEOUT: "VG-C05",
-  QUEUE_FULL: "VG-C08",
-  RATE_LIMITED: "VG-C08",
-  VM_QUARANTINED: "VG-C08",
-};
 const OTHER_TRANSPORT_ERROR: CauseId = "VG-C12";
 const CPU_INSTEAD: CauseId = "VG-O12";
 
@@ -187,8 +182,9 @@ export function originText({ origin, request_id }: FailureResult): string {
 
 export function causeOfFailure({ status, error, seen_by, origin }: FailureResult): CauseId {
   if (origin.by === "another-vm" || origin.by === "this-vm") return "VG-H06";
-  const transport = CAUSE_OF_TRANSPORT_ERROR[error];
-  if (transport !== undefined) return transport;
+  const transport = TRANSPORT_ERRORS.find(({ name }) => name === error);
+  const named = transport === undefined ? OTHER_TRANSPORT_ERROR : causeOfTransportError(transport.code);
+  if (named !== OTHER_TRANSPORT_ERROR) return named;
   return origin.by === "host" && seen_by === "guest" ? OTHER_TRANSPORT_ERROR : causeOfResult(status ?? 0);
 }
 

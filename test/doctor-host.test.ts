@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { doctor } from "../src/commands/doctor.ts";
+import { PLAIN_OPTIONS } from "../src/report/format.ts";
+import { type Report, reportSchema } from "../src/report/report.ts";
+import { temporaryDirectory } from "./fixtures/journal-files.ts";
+import type { TrueOperation } from "./fixtures/mediator-log.ts";
+import { mediatorScenario } from "./fixtures/mediator-scenario.ts";
+
+/** Calls for which the shim prints no line when they came back well. */
+const COPIES_IN: readonly TrueOperation["kind"][] = ["copy-in", "copy-in-async"];
+const NEEDED: readonly TrueOperation["kind"][] = ["init", "alloc", "copy-in", "copy-out", "launch"];
+
+const hex = (value: number, digits: number) => value.toString(16).padStart(digits, "0");
+
+/** The lines that the shim of one process writes with VGPU_DEBUG for what really happened. */
+function guestLog(vmId: number, pid: number, operations: readonly TrueOperation[]): string {
+  const lines = [
+    `[libvgpu-cuda] cuInit() CALLED (pid=${pid}, flags=0, already_init=0)`,
+    "[libvgpu-cuda] cuInit() device found at 0000:00:05.0 \u2014 transport deferred (CC=9.0 VRAM=81920 MB, init_phase=1)",
+    `[cuda-transport] Connected (vm_id=${vmId}) data_path=BAR1 status_from=BAR1`,
+  ];
+  for (const { kind, callId, seqs, bytes, ptr } of operations) {
+    const id = `call_id=0x${hex(callId, 4)}`;
+    const sent = COPIES_IN.includes(kind) ? bytes : 0;
+    lines.push(
+      `[cuda-transport] cuda_transport_call() INVOKED: ${id} data_len=${sent} tp=0x715b40028300 bar0=0x715b95824000 (pid=${pid})`,
+    );
+    for (let seq = seqs[0]; seq <= seqs[1]; seq += 1) {
+      lines.push(`[cuda-transport] SENDING to VGPU-STUB: ${id} seq=${seq} args=4 data_len=${sent} (pid=${pid})`);
+      if (!COPIES_IN.includes(kind)) {
+        lines.push(`[cuda-transport] RECEIVED from VGPU-STUB: ${id} seq=${seq} status=DONE (pid=${pid})`);
+      }
+    }
+    if (kind === "alloc" && ptr !== null) {
+      lines.push(`[libvgpu-cuda] cuMemAlloc_v2() SUCCESS: ptr=0x${hex(ptr, 1)}, size=${bytes} (pid=${pid})`);
+    }
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+async function judge(log: string, mediatorLog: string): Promise<Report> {
+  const { text } = await doctor({
+    root: null,
+    unit: "ollama.service",
+    pid: null,
+    window: { since: null, until: null },
+    journal: null,
+    log,
+    live: null,
+    mediatorLog,
+    selection: { only: [], skip: [] },
+    format: "json",
+    render: PLAIN_OPTIONS,
+    progress: false,
+  });
+  return reportSchema.parse(JSON.parse(text));
+}
+
+describe("the doctor with the mediator's log", () => {
+  const directory = temporaryDirectory(after);
+  const { bytes, operations } = mediatorScenario({ seed: 5, operations: 400, vms: 2 });
+  const processes = [...Map.groupBy(operations, ({ vmId, pid }) => `${vmId}/${pid}`).values()];
+  const whole = processes.find((mine) => NEEDED.every((kind) => mine.some((one) => one.kind === kind))) ?? [];
+  const [first] = whole;
+  const mediator = join(directory, "mediator.log");
+  const guest = join(directory, "stderr.log");
+  writeFileSync(mediator, bytes);
+  writeFileSync(guest, Buffer.from(guestLog(first?.vmId ?? 0, first?.pid ?? 0, whole), "latin1"));
+
+  it("proves execution where the host's record has the guest's operations", async () => {
+    assert.ok(first !== undefined, "the scenario has a process that does everything");
+    const { verdict, host_match: match } = await judge(guest, mediator);
+    assert.deepEqual([verdict.rung, verdict.proven, verdict.evidence], ["executing", true, "host"], verdict.statement);
+    const allocated = match?.operations.find(({ operation }) => operation === "alloc");
+    const truth = whole.filter(({ kind }) => kind === "alloc").length;
+    assert.deepEqual([allocated?.guest?.count, allocated?.host?.count], [truth, truth]);
+    assert.deepEqual(
+      match?.criteria.slice(0, 4).map(({ answer }) => answer),
+      ["proven", "proven", "proven", "proven"],
+    );
+  });
+
+  it("proves nothing by another VM's operations", async () => {
+    const others = operations.filter(({ vmId }) => vmId !== first?.vmId);
+    assert.ok(others.length > 0);
+    const strange = join(directory, "other-vm.log");
+    writeFileSync(strange, Buffer.from(guestLog(99, first?.pid ?? 0, whole), "latin1"));
+    const { verdict } = await judge(strange, mediator);
+    assert.deepEqual([verdict.proven, verdict.evidence], [false, null]);
+  });
+
+  it("says why where the log cannot be read, and is none", async () => {
+    const none = join(directory, "none.log");
+    writeFileSync(none, "");
+    for (const path of [join(directory, "absent"), directory, none]) {
+      const { verdict, findings, sources } = await judge(guest, path);
+      assert.equal(verdict.proven, false);
+      assert.equal(findings.find(({ check }) => check === "host-correlation")?.outcome, "unknown");
+      assert.notEqual(sources.find(({ name }) => name === "host's record")?.state, "read");
+    }
+  });
+});
