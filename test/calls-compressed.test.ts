@@ -3,8 +3,8 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { zstdCompressSync } from "node:zlib";
-import koffi from "koffi";
 import { RootFs } from "../src/sensors/root-fs.ts";
+import { lz4, xz } from "./fixtures/compress.ts";
 import { countAt } from "./fixtures/count.ts";
 import { temporaryDirectory, toExport, withoutJournalRemote, writeJournal } from "./fixtures/journal-files.ts";
 
@@ -15,31 +15,6 @@ const without = (library: string): string | false =>
   LIBRARIES.some((place) => existsSync(join(place, library))) || process.env["CI"] === "true"
     ? false
     : `${library} is not installed`;
-
-/** As journald stores it: the size, and what liblz4 makes of it. */
-function lz4(text: Buffer): Buffer {
-  const compress = koffi
-    .load("liblz4.so.1")
-    .func("int LZ4_compress_default(const uint8_t *src, uint8_t *dst, int size, int room)");
-  const room = Buffer.alloc(text.length + 1024);
-  const length: unknown = compress(text, room, text.length, room.length);
-  const size = Buffer.alloc(8);
-  size.writeBigUInt64LE(BigInt(text.length));
-  return Buffer.concat([size, room.subarray(0, Number(length))]);
-}
-
-/** A stream of liblzma's without a checksum, as journald stores it. */
-function xz(text: Buffer): Buffer {
-  const encode = koffi
-    .load("liblzma.so.5")
-    .func(
-      "int lzma_easy_buffer_encode(uint32_t preset, int check, void *allocator, const uint8_t *in, size_t in_size, uint8_t *out, _Inout_ size_t *out_pos, size_t out_size)",
-    );
-  const room = Buffer.alloc(text.length + 1024);
-  const written: [unknown] = [0];
-  assert.equal(encode(0, 0, null, text, text.length, room, written, room.length), 0);
-  return room.subarray(0, Number(written[0]));
-}
 
 const WAYS = [
   { name: "XZ", flag: 1, compress: xz, skip: without("liblzma.so.5") },

@@ -2,9 +2,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { doctor } from "../src/commands/doctor.ts";
-import { PLAIN_OPTIONS } from "../src/report/format.ts";
-import { type Report, reportSchema } from "../src/report/report.ts";
+import { doctorOn } from "./fixtures/doctor-json.ts";
 import { temporaryDirectory } from "./fixtures/journal-files.ts";
 import type { TrueOperation } from "./fixtures/mediator-log.ts";
 import { mediatorScenario } from "./fixtures/mediator-scenario.ts";
@@ -41,24 +39,6 @@ function guestLog(vmId: number, pid: number, operations: readonly TrueOperation[
   return `${lines.join("\n")}\n`;
 }
 
-async function judge(log: string, mediatorLog: string): Promise<Report> {
-  const { text } = await doctor({
-    root: null,
-    unit: "ollama.service",
-    pid: null,
-    window: { since: null, until: null },
-    journal: null,
-    log,
-    live: null,
-    mediatorLog,
-    selection: { only: [], skip: [] },
-    format: "json",
-    render: PLAIN_OPTIONS,
-    progress: false,
-  });
-  return reportSchema.parse(JSON.parse(text));
-}
-
 describe("the doctor with the mediator's log", () => {
   const directory = temporaryDirectory(after);
   const { bytes, operations } = mediatorScenario({ seed: 5, operations: 400, vms: 2 });
@@ -72,7 +52,7 @@ describe("the doctor with the mediator's log", () => {
 
   it("proves execution where the host's record has the guest's operations", async () => {
     assert.ok(first !== undefined, "the scenario has a process that does everything");
-    const { verdict, host_match: match } = await judge(guest, mediator);
+    const { verdict, host_match: match } = await doctorOn(guest, mediator);
     assert.deepEqual([verdict.rung, verdict.proven, verdict.evidence], ["executing", true, "host"], verdict.statement);
     const allocated = match?.operations.find(({ operation }) => operation === "alloc");
     const truth = whole.filter(({ kind }) => kind === "alloc").length;
@@ -88,7 +68,7 @@ describe("the doctor with the mediator's log", () => {
     assert.ok(others.length > 0);
     const strange = join(directory, "other-vm.log");
     writeFileSync(strange, Buffer.from(guestLog(99, first?.pid ?? 0, whole), "latin1"));
-    const { verdict } = await judge(strange, mediator);
+    const { verdict } = await doctorOn(strange, mediator);
     assert.deepEqual([verdict.proven, verdict.evidence], [false, null]);
   });
 
@@ -96,7 +76,7 @@ describe("the doctor with the mediator's log", () => {
     const none = join(directory, "none.log");
     writeFileSync(none, "");
     for (const path of [join(directory, "absent"), directory, none]) {
-      const { verdict, findings, sources } = await judge(guest, path);
+      const { verdict, findings, sources } = await doctorOn(guest, path);
       assert.equal(verdict.proven, false);
       assert.equal(findings.find(({ check }) => check === "host-correlation")?.outcome, "unknown");
       assert.notEqual(sources.find(({ name }) => name === "host's record")?.state, "read");

@@ -5,12 +5,10 @@ import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { runChecks } from "../src/checks/engine.ts";
 import { CHECKS } from "../src/checks/registry.ts";
-import { doctor } from "../src/commands/doctor.ts";
 import type { Hop, Rung } from "../src/protocol/vocabulary.ts";
-import { PLAIN_OPTIONS } from "../src/report/format.ts";
-import { reportSchema } from "../src/report/report.ts";
 import { collect } from "../src/sensors/collect.ts";
 import { judge } from "../src/verdict/verdict.ts";
+import { doctorOn } from "./fixtures/doctor-json.ts";
 
 /**
  * Logs of real shims, of real VMs and of a real H100, judged as `doctor --log` and `doctor --journal` do. What is
@@ -142,25 +140,6 @@ test("the processes on a real H100", async (t) => {
   }
   assert.ok(judged > 0, "no run of scenarios.json has its log");
 });
-
-/** The doctor as a user runs it on both logs. */
-async function doctorOn(log: string, mediatorLog: string) {
-  const { text } = await doctor({
-    root: null,
-    unit: "ollama.service",
-    pid: null,
-    window: { since: null, until: null },
-    journal: null,
-    log,
-    live: null,
-    mediatorLog,
-    selection: { only: [], skip: [] },
-    format: "json",
-    render: PLAIN_OPTIONS,
-    progress: false,
-  });
-  return reportSchema.parse(JSON.parse(text));
-}
 
 /** Runs whose every call is in the mediator's log, and came back well. */
 const SOUND_ON_HOST = /^S0(?:1|2)[a-z]?-healthy/;

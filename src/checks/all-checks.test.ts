@@ -6,7 +6,6 @@ import {
   errorSeen,
   evidenceOf,
   healthy,
-  hostMatch,
   idle,
   life,
   notMapped,
@@ -17,6 +16,7 @@ import {
   withLife,
   withShimLog,
 } from "../../test/fixtures/facts.ts";
+import { hostMatch } from "../../test/fixtures/host-match.ts";
 import { judged, said, worst } from "../../test/fixtures/said.ts";
 import type { Facts } from "../facts/facts.ts";
 import { type NotRead, notRead, wasRead } from "../facts/reading.ts";

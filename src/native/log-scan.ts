@@ -121,11 +121,17 @@ export const SCAN_FILES_LIMIT = 400;
  */
 export async function runLogScan(program: string, request: ScanRequest, handler: ScanHandler): Promise<boolean> {
   const { files, signal } = request;
+  if (signal.aborted) return false;
   const child = spawn(program, argumentsOf(request), {
     stdio: ["ignore", "pipe", "ignore", ...files.map(({ fd }) => fd)],
     env: {},
   });
-  const kill = () => child.kill("SIGKILL");
+  // One that hangs in a read of a dead file system does not die: it is not waited for.
+  const kill = () => {
+    child.kill("SIGKILL");
+    child.stdout?.destroy();
+    child.unref();
+  };
   signal.addEventListener("abort", kill, { once: true });
   // A program that cannot be started has no output.
   child.on("error", () => undefined);
@@ -138,6 +144,9 @@ export async function runLogScan(program: string, request: ScanRequest, handler:
     }
     // It ended without its last word: it was killed, or it crashed.
     return false;
+  } catch (error) {
+    if (signal.aborted) return false;
+    throw error;
   } finally {
     signal.removeEventListener("abort", kill);
     kill();

@@ -1,4 +1,4 @@
-import type { HopState, Outcome } from "../protocol/vocabulary.ts";
+import type { HopState } from "../protocol/vocabulary.ts";
 import { activityText } from "./activity.ts";
 import { hostMatchText } from "./host-match.ts";
 import { bytesOf, grouped } from "./quantities.ts";
@@ -15,6 +15,7 @@ import {
   messageOf,
   nameOf,
   nextLabel,
+  OUTCOME_GLYPHS,
   placeOf,
   refutedRungs,
   subjectLine,
@@ -50,15 +51,6 @@ const HOP_WORDS: Readonly<Record<HopState, string>> = {
   broken: "broken",
   idle: "idle",
   unknown: "not known",
-};
-const OUTCOME_GLYPHS: Readonly<Record<Outcome, string>> = {
-  pass: "✔",
-  info: "·",
-  warn: "▲",
-  fail: "✘",
-  unknown: "?",
-  "not-run": "-",
-  crashed: "!",
 };
 const ANSWER_BOXES = { yes: "[x]", no: "[ ]", unknown: "[?]" } as const;
 

@@ -198,3 +198,14 @@ export function messageOf({ outcome, message, because }: Finding): string {
   const unsaid = because.filter((cause) => !message.includes(cause));
   return unsaid.length === 0 ? message : `${message} (because of ${unsaid.join(", ")})`;
 }
+
+/** One character for each outcome of a check. */
+export const OUTCOME_GLYPHS: Readonly<Record<Outcome, string>> = {
+  pass: "✔",
+  info: "·",
+  warn: "▲",
+  fail: "✘",
+  unknown: "?",
+  "not-run": "-",
+  crashed: "!",
+};

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { evidenceOf, healthy, hostMatch, life } from "../../test/fixtures/facts.ts";
+import { evidenceOf, healthy, life } from "../../test/fixtures/facts.ts";
+import { hostMatch } from "../../test/fixtures/host-match.ts";
 import { judged } from "../../test/fixtures/said.ts";
 import { notRead, wasRead } from "../facts/reading.ts";
 

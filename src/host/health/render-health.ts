@@ -2,6 +2,7 @@ import { causeOf } from "../../checks/catalogue.ts";
 import { type Evidence, type Finding, severityOf } from "../../checks/finding.ts";
 import type { Outcome } from "../../protocol/vocabulary.ts";
 import { duration, isoTime, Page, type Placement } from "../../report/text.ts";
+import { OUTCOME_GLYPHS } from "../../report/words.ts";
 import type { MediatorHealthFacts } from "./facts.ts";
 import { livingMediators } from "./health-view.ts";
 
@@ -27,15 +28,6 @@ const INDENT = 2;
 const EVIDENCE_SHOWN = 2;
 const ANSWER_LINES = 60;
 
-const GLYPHS: Readonly<Record<Outcome, string>> = {
-  pass: "✔",
-  info: "·",
-  warn: "▲",
-  fail: "✘",
-  unknown: "?",
-  "not-run": "-",
-  crashed: "!",
-};
 const COLOURS: Readonly<Record<Outcome, number>> = {
   pass: 32,
   info: 2,
@@ -84,7 +76,7 @@ function putFinding(page: Page, finding: Finding, verbose: boolean, paint: (code
   page.put(finding.message, {
     indent: INDENT,
     hang: 4,
-    lead: `${GLYPHS[finding.outcome]} ${name}  `,
+    lead: `${OUTCOME_GLYPHS[finding.outcome]} ${name}  `,
     paintLead: paint(COLOURS[finding.outcome]),
   });
   const isTrouble = severityOf(finding.outcome) >= severityOf("warn");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
-import koffi from "koffi";
+import { lz4, xz } from "../../../test/fixtures/compress.ts";
 import {
   temporaryDirectory,
   toExport,
@@ -25,31 +25,6 @@ function without(library: string, debian: string): string | false {
   return present || process.env["CI"] === "true"
     ? false
     : `${library} is not installed; as root: apt-get install -y ${debian}`;
-}
-
-/** A payload as journald stores it with LZ4: made by liblz4. */
-function lz4(text: Buffer): Buffer {
-  const compress = koffi
-    .load("liblz4.so.1")
-    .func("int LZ4_compress_default(const uint8_t *src, uint8_t *dst, int size, int room)");
-  const room = Buffer.alloc(text.length + 1024);
-  const length: unknown = compress(text, room, text.length, room.length);
-  const size = Buffer.alloc(8);
-  size.writeBigUInt64LE(BigInt(text.length));
-  return Buffer.concat([size, room.subarray(0, Number(length))]);
-}
-
-/** An XZ stream made by liblzma, with the settings of journald (LZMA2, no checksum). */
-function xz(text: Buffer): Buffer {
-  const encode = koffi
-    .load("liblzma.so.5")
-    .func(
-      "int lzma_easy_buffer_encode(uint32_t preset, int check, void *allocator, const uint8_t *in, size_t in_size, uint8_t *out, _Inout_ size_t *out_pos, size_t out_size)",
-    );
-  const room = Buffer.alloc(text.length + 1024);
-  const written: [unknown] = [0];
-  assert.equal(encode(0, 0, null, text, text.length, room, written, room.length), 0);
-  return room.subarray(0, Number(written[0]));
 }
 
 const repetitive = fc.array(fc.tuple(fc.string({ minLength: 1, maxLength: 30 }), fc.integer({ min: 1, max: 400 })), {

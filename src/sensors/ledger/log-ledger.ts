@@ -1,7 +1,7 @@
 import type { CallCount, Ledger, PossibleDrops } from "../../facts/ledger.ts";
 import { type EventMatch, pidOf } from "../../protocol/grammar.ts";
 import type { GuestEvent } from "../../protocol/guest-events.ts";
-import { matchLine, matchManagerLine } from "../../protocol/guest-lines.ts";
+import { matchLine, matchManagerLine, SHIM_LINES } from "../../protocol/guest-lines.ts";
 import { TRANSPORT_FAILED_RESULT, transportError } from "../../protocol/status.ts";
 import { counted } from "../log-limits.ts";
 import type { CountedCalls, LogEntry, LogFold, LogReadSummary } from "../log-reader.ts";
@@ -246,21 +246,28 @@ export class LogLedger implements LogFold {
 }
 
 const TAG = "[cuda-transport] ";
-const BEGINNING = "cuda_transport_call() INVOKED: call_id=0x";
-const WHOLE = /^cuda_transport_call\(\) INVOKED: call_id=0x[0-9a-fA-F]{1,8} data_len=\d/;
+/** What the message of a call begins with, as its grammar has it. */
+const BEGINNINGS = SHIM_LINES.filter(({ id }) => id === "call-invoked").flatMap(({ markers }) => markers);
 
 /** journald cuts a line in two when another process writes to the same stream in its middle. */
-function tornIn(text: string): number {
-  if (!text.includes(TAG)) return 0;
-  const isTorn = (said: string) =>
-    said.startsWith(BEGINNING) ? !WHOLE.test(said) : said !== "" && BEGINNING.startsWith(said);
-  return text.split(TAG).slice(1).filter(isTorn).length;
+function tornIn(text: string, events: readonly EventMatch[]): number {
+  let torn = 0;
+  for (let tag = text.indexOf(TAG); tag >= 0; tag = text.indexOf(TAG, tag + 1)) {
+    const at = tag + TAG.length;
+    const next = text.indexOf(TAG, at);
+    const said = text.slice(at, next < 0 ? text.length : next);
+    const begins = BEGINNINGS.some(
+      (beginning) => said !== "" && (said.startsWith(beginning) || beginning.startsWith(said)),
+    );
+    if (begins && !events.some(({ event, start }) => event.kind === "call-invoked" && start === at)) torn += 1;
+  }
+  return torn;
 }
 
 /** What a line holds. The text is the line's bytes decoded as latin1. */
 export function lineOf(text: string): Line {
   const events = matchLine(text);
-  return { events, names: events.length === 0 && SHIM.test(text) ? pidOf(text) : null, torn: tornIn(text) };
+  return { events, names: events.length === 0 && SHIM.test(text) ? pidOf(text) : null, torn: tornIn(text, events) };
 }
 
 /** The failure that an event tells of; null for any other event. */

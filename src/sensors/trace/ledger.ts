@@ -173,13 +173,12 @@ export class LiveLedger {
     try {
       for (const target of targets) {
         const place = placeOf(target);
+        const { library } = target;
         try {
           this.#tracer?.attach(place);
           this.#inodes.add(place.inode);
           const ms = Math.ceil((monotonic() - before) / 1e6);
-          this.#gap(
-            `${target.library} was mapped while counting: calls in up to ${ms} ms before it was seen are missing`,
-          );
+          this.#gap(`${library} was mapped while counting: calls in up to ${ms} ms before it was seen are missing`);
         } catch (error) {
           this.#gap(failureText(place, error));
         }
