@@ -72,6 +72,13 @@ describe("the doctor with the mediator's log", () => {
     assert.deepEqual([verdict.proven, verdict.evidence], [false, null]);
   });
 
+  it("proves nothing by a pid alone: an earlier process may have had it", async () => {
+    const silent = join(directory, "silent.log");
+    writeFileSync(silent, Buffer.from(guestLog(first?.vmId ?? 0, first?.pid ?? 0, []), "latin1"));
+    const { verdict } = await doctorOn(silent, mediator);
+    assert.deepEqual([verdict.proven, verdict.evidence], [false, null], verdict.statement);
+  });
+
   it("says why where the log cannot be read, and is none", async () => {
     const none = join(directory, "none.log");
     writeFileSync(none, "");

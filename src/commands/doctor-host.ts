@@ -43,7 +43,11 @@ export async function compareWithHost(facts: Facts, comparison: HostComparison):
       "the VM's id is in no register and no line that was read: whose records are meant is not known",
     );
   }
-  return wasRead(match(evidence, vmId, host).result, `${mediatorLog}: ${host.events} records and lines`);
+  const { result } = match(evidence, vmId, host);
+  if (result.verdict.state === "executing" && result.processes.every(({ counted_by }) => counted_by === "none")) {
+    return notRead("absent", "the log that was read tells nothing of the guest's calls that could be compared");
+  }
+  return wasRead(result, `${mediatorLog}: ${host.events} records and lines`);
 }
 
 /** The same logs that the doctor reads. */

@@ -85,6 +85,11 @@ function judgeProcess({ result: process, lastGoodLaunch }: JudgedProcess): Proce
   const launched = launch?.host ?? null;
   const goodLaunches = (launched?.count ?? 0) - (launched?.failed ?? 0);
   const after = failure?.request_id != null && failure.request_id > lastGoodLaunch;
+  if (done.length === 4 && goodLaunches > 0 && !after && !isCorroborated(process)) {
+    const why =
+      "the host's records name its pid, and nothing that the guest tells shows that they are not an earlier process's";
+    return { state: "not known", why: `${named}: ${why}`, failure };
+  }
   if (done.length === 4 && goodLaunches > 0 && !after) {
     const with_ = failure === null ? "" : `; ${failure.error} in between`;
     return {
@@ -137,6 +142,18 @@ function failureText(failure: FailureResult | null): string {
   if (failure === null) return "";
   const where = failure.request_id === null ? "" : ` (request ${failure.request_id})`;
   return `; its first failure is ${failure.error} in ${failure.name}${where}`;
+}
+
+/**
+ * Whether something that the guest itself tells fits the host's records. A pid alone does not: pids come again, and the
+ * log has no times.
+ */
+function isCorroborated({ identity, operations, counted_by }: ProcessResult): boolean {
+  // Nothing of the guest was given: the host's log is asked alone, and the statement says so.
+  if (counted_by === "none") return true;
+  const fits = ({ guest, confidence }: OperationResult) =>
+    guest !== null && guest.count > 0 && (confidence.level === "EXACT" || confidence.level === "STRONG");
+  return identity.level === "EXACT" || operations.some(fits);
 }
 
 function operationOf({ operations }: ProcessResult, name: string): OperationResult | undefined {
