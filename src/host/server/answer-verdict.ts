@@ -39,12 +39,12 @@ export async function answerVerdict(
     const found = await view.findResult(window);
     if (found !== null) {
       const { madeAt, result } = found;
-      return { ...headOf(view), state: "ready", made_at: madeAt, result };
+      return { ...headOf(view), state: "ready", made_at: madeAt, result, health: null };
     }
     if (!(await rung)) break;
   }
   const state = (await view.hasPending(window)) ? "pending" : "none";
-  return { ...headOf(view), state, made_at: null, result: null };
+  return { ...headOf(view), state, made_at: null, result: null, health: null };
 }
 
 const headOf = ({ vmId }: VmView) => ({ schema: "vgpu-agent/verdict-answer/1", vm_id: vmId }) as const;

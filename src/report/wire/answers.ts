@@ -38,6 +38,27 @@ export const acknowledgementSchema = z.strictObject({
   clock: clockSchema,
 });
 
+/** How the host itself is, as far as it concerns the VM that asks. */
+export const hostHealthSchema = z.strictObject({
+  checked_at: time.describe("when the mediator was looked at, on the host's clock"),
+  findings: z
+    .array(
+      z.strictObject({
+        check: z.string().max(64),
+        outcome: z.enum(["pass", "info", "warn", "fail", "unknown", "not-run", "crashed"]),
+        cause: z.string().max(16).nullable(),
+        message: z.string().max(2000),
+      }),
+    )
+    .max(64),
+  log: z.strictObject({
+    state: z.enum(["followed", "unreadable", "none"]).describe("none: the host was not told where the log is"),
+    read_at: time.nullable().describe("when its end was reached last, on the host's clock"),
+    behind_bytes: z.number().int().nonnegative().nullable(),
+    watched_since: time.nullable().describe("since when it is watched without a gap, on the host's clock"),
+  }),
+});
+
 export const verdictAnswerSchema = z.strictObject({
   schema: z.literal("vgpu-agent/verdict-answer/1"),
   vm_id: z.number().int().nonnegative(),
@@ -49,6 +70,7 @@ export const verdictAnswerSchema = z.strictObject({
     .record(z.string(), z.unknown())
     .nullable()
     .describe("a vgpu-agent/match/1 document; null unless the state is ready"),
+  health: hostHealthSchema.nullable().describe("null: the host did not look at its mediator"),
   clock: clockSchema,
 });
 
@@ -88,6 +110,7 @@ export const hostAnswerSchema = z.discriminatedUnion("schema", [
 export type Clock = z.infer<typeof clockSchema>;
 export type Acknowledgement = z.infer<typeof acknowledgementSchema>;
 export type EntryRefusal = (typeof ENTRY_REFUSALS)[number];
+export type HostHealth = z.infer<typeof hostHealthSchema>;
 export type VerdictAnswer = z.infer<typeof verdictAnswerSchema>;
 export type ErrorAnswer = z.infer<typeof errorAnswerSchema>;
 export type HostAnswer = z.infer<typeof hostAnswerSchema>;
