@@ -1,6 +1,7 @@
 import yargs from "yargs";
 import { UnknownCheck } from "./checks/engine.ts";
 import { CannotCountLive } from "./commands/cannot-count-live.ts";
+import { configCommands } from "./commands/config-cli.ts";
 import { hostCommands } from "./commands/host-cli.ts";
 import type { MatchCommandOptions } from "./commands/match.ts";
 import { printAll } from "./commands/output.ts";
@@ -205,6 +206,11 @@ async function main(args: readonly string[]): Promise<number> {
     )
     .command("host", "what runs on the host", (command) =>
       hostCommands(command, (exitCode) => {
+        code = exitCode;
+      }),
+    )
+    .command("config", "the service's settings", (command) =>
+      configCommands(command, (exitCode) => {
         code = exitCode;
       }),
     )
