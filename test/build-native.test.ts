@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { appendFile, cp, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -42,6 +42,42 @@ test("with a compiler all is built, and nothing is said", { skip }, async (t) =>
     assert.ok(existsSync(join(root, directory, "build", product)), product);
   }
   assert.deepEqual(build(root), { status: 0, output: "" });
+});
+
+const LAUNCHER = "native-probe/launcher/build/vgpu-agent";
+
+/** A copy of what a checkout has for it: where packages are made, the launcher is built too. */
+async function checkoutCopy(t: TestContext): Promise<string> {
+  const root = await packageCopy(t);
+  await rm(join(root, "native-probe/launcher/build"), { recursive: true, force: true });
+  await writeFile(join(root, "scripts/package.ts"), "");
+  return root;
+}
+
+test("where packages are made the launcher is built, and it is static", { skip }, async (t) => {
+  const root = await checkoutCopy(t);
+  assert.deepEqual(build(root), { status: 0, output: "" });
+  const image = await readFile(join(root, LAUNCHER));
+  assert.equal(image.includes("/ld-linux"), false, "no loader is asked for");
+});
+
+test("a compiler that cannot link statically makes everything but the launcher, and one line says so", {
+  skip,
+}, async (t) => {
+  const root = await checkoutCopy(t);
+  const bin = join(root, "bin");
+  await mkdir(bin);
+  const script = `#!/bin/sh\nfor flag; do [ "$flag" != -static-pie ] || exit 1; done\nexec /usr/bin/env PATH="$TEST_PATH" cc "$@"\n`;
+  const path = process.env["PATH"] ?? "";
+  await writeFile(join(bin, "cc"), script.replace("$TEST_PATH", path), { mode: 0o755 });
+  await symlink(join(bin, "cc"), join(bin, "gcc"));
+  const { status, output } = build(root, `${bin}:${path}`);
+  assert.equal(status, 0, output);
+  assert.match(output, /^native-probe\/launcher was not built: a C library .*-static-pie is missing; .*libc6-dev.*\n$/);
+  for (const [directory, product] of Object.entries(PRODUCTS)) {
+    assert.ok(existsSync(join(root, directory, "build", product)), product);
+  }
+  assert.equal(existsSync(join(root, LAUNCHER)), false);
 });
 
 test("a compile error is shown and fails the installation", { skip }, async (t) => {

@@ -39,6 +39,20 @@ export interface HostFacts {
   readonly capturedAt: number | null;
 }
 
+/** A variable that the static launcher took out of the environment before it started the agent. */
+export interface RemovedVariable {
+  readonly name: string;
+  /** Of LD_PRELOAD, LD_AUDIT and LD_LIBRARY_PATH, the first 1024 bytes; null for any other, which could hold anything. */
+  readonly value: string | null;
+}
+
+/** What the static launcher did before it became the agent (native-probe/launcher). */
+export interface LaunchFacts {
+  readonly removed: readonly RemovedVariable[];
+  /** The agent runs in a mount namespace in which an empty file lies over /etc/ld.so.preload. */
+  readonly preloadFileCovered: boolean;
+}
+
 /** The agent's own process: what could make its readings false. */
 export interface SelfFacts {
   readonly uid: number;
@@ -46,6 +60,8 @@ export interface SelfFacts {
   readonly loaderVariables: readonly string[];
   /** Libraries mapped into the agent itself whose dynamic symbols or names are a shim's. */
   readonly shimsMapped: readonly string[];
+  /** Absent when the agent was not started by the static launcher. */
+  readonly launch?: LaunchFacts;
 }
 
 /** Everything that was found out about the subject. Plain data: a saved run can be judged again. */

@@ -3,9 +3,9 @@ import type { PreloadFacts, PreloadLine } from "../facts/workload.ts";
 import { isShim } from "../protocol/libraries.ts";
 import type { SensorContext } from "./context.ts";
 import { libraryCacheOf } from "./library-identity.ts";
+import { preloadPlace } from "./preload-place.ts";
 import { outsideEvidence } from "./scope.ts";
 
-const PATH = "/etc/ld.so.preload";
 const MAX_BYTES = 1 << 16;
 const MAX_NAMES = 256;
 /** What separates names for the loader; a "#" starts a comment (glibc, do_preload). */
@@ -30,12 +30,13 @@ const DEFAULT_DIRECTORIES = [
 export async function readPreload(context: SensorContext): Promise<Reading<PreloadFacts>> {
   const outside = outsideEvidence(context);
   if (outside !== null) return outside;
+  const { fs, path, what } = await preloadPlace(context);
   let bytes: Buffer;
   try {
-    bytes = (await context.fs.read(PATH, MAX_BYTES)).bytes;
+    bytes = (await fs.read(path, MAX_BYTES)).bytes;
   } catch (error) {
-    if (errnoOf(error) === "ENOENT" && (await context.fs.exists("/etc"))) return wasRead({ lines: [] }, `no ${PATH}`);
-    return notReadFromError(error, PATH);
+    if (errnoOf(error) === "ENOENT" && (await fs.exists("/etc"))) return wasRead({ lines: [] }, `no ${what}`);
+    return notReadFromError(error, what);
   }
   const lines: PreloadLine[] = [];
   for (const [index, text] of bytes.toString("utf8").split("\n").entries()) {
@@ -45,7 +46,7 @@ export async function readPreload(context: SensorContext): Promise<Reading<Prelo
       lines.push({ line: index + 1, kind: await kindOf(context, name) });
     }
   }
-  return wasRead({ lines }, `${lines.length} names in ${PATH}`);
+  return wasRead({ lines }, `${lines.length} names in ${what}`);
 }
 
 async function kindOf(context: SensorContext, name: string): Promise<PreloadLine["kind"]> {

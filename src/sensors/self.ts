@@ -2,7 +2,9 @@ import type { SelfFacts } from "../facts/facts.ts";
 import { notReadFromError, type Reading, wasRead } from "../facts/reading.ts";
 import { environmentValue } from "../protocol/environment.ts";
 import { isShim, isSystemLibrary } from "../protocol/libraries.ts";
+import { launcherEvidence } from "./launcher-evidence.ts";
 import { libraryCacheOf } from "./library-identity.ts";
+import { isCoveredByLauncher } from "./preload-place.ts";
 import { parseMaps } from "./proc.ts";
 import { RootFs } from "./root-fs.ts";
 
@@ -29,12 +31,15 @@ export async function readSelf(): Promise<Reading<SelfFacts>> {
       const bySymbols = identity.state === "read" && isShim(identity.value.kind);
       if (bySymbols || SHIM_NAME.test(path.slice(path.lastIndexOf("/") + 1))) shimsMapped.push(path);
     }
+    const launcher = launcherEvidence(process.env);
+    const preloadFileCovered = await isCoveredByLauncher(fs, launcher);
     return wasRead({
       uid: process.getuid?.() ?? -1,
       loaderVariables: LOADER_VARIABLES.filter(
         (name) => process.env[name] !== undefined || environmentValue(environ, name) !== null,
       ),
       shimsMapped,
+      ...(launcher === null ? {} : { launch: { removed: launcher.removed, preloadFileCovered } }),
     });
   } catch (error) {
     return notReadFromError(error, "the agent's own /proc entry");
