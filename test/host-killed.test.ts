@@ -1,42 +1,15 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { loadIdentity } from "../src/host/enrolment/identity.ts";
 import { issueToken } from "../src/host/enrolment/tokens.ts";
 import { SqliteStore } from "../src/host/store/sqlite.ts";
 import { pinnedAgent } from "../src/report/wire/pinned-agent.ts";
-import { ask, batchOf, evidenceEntry, objectOf } from "./support/host-client.ts";
-
-const CLI = join(import.meta.dirname, "..", "src", "cli.ts");
-
-interface Running {
-  readonly child: ChildProcess;
-  readonly port: number;
-  readonly ended: Promise<{ readonly code: number | null; readonly text: string }>;
-}
-
-/** `vgpu-agent host` as a process; rejects with what it said when it ends before it listens. */
-async function startHost(...options: readonly string[]): Promise<Running> {
-  const child = spawn(process.execPath, [CLI, "host", ...options], { stdio: ["ignore", "ignore", "pipe"] });
-  const lines = createInterface({ input: child.stderr });
-  let text = "";
-  const ended = new Promise<{ code: number | null; text: string }>((resolve) =>
-    child.once("close", (code) => resolve({ code, text })),
-  );
-  return await new Promise((resolve, reject) => {
-    lines.on("line", (line) => {
-      text += `${line}\n`;
-      const { msg, port } = objectOf(line);
-      if (msg === "listening" && typeof port === "number") resolve({ child, port, ended });
-    });
-    void ended.then((end) => reject(new Error(`exit ${end.code}: ${end.text}`)));
-  });
-}
+import { ask, batchOf, evidenceEntry } from "./support/host-client.ts";
+import { startHost } from "./support/running-host.ts";
 
 test("what was acknowledged is there after kill -9 in the middle of a stream, and is taken once when sent again", async () => {
   const directory = mkdtempSync(join(tmpdir(), "vgpu-kill-"));

@@ -2,6 +2,9 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { loadIdentity, prepareDataDirectory } from "../host/enrolment/identity.ts";
+import type { MediatorHealthFacts } from "../host/health/facts.ts";
+import { livingMediators } from "../host/health/health-view.ts";
+import { judgeHealth } from "../host/health/judge-health.ts";
 import { type ListenAddress, parseListenAddress } from "../host/listen-address.ts";
 import { HostMetrics } from "../host/metrics/host-metrics.ts";
 import {
@@ -12,11 +15,14 @@ import {
 import { declareProcessMetrics } from "../host/metrics/process-metrics.ts";
 import type { ServerEvents } from "../host/server/events.ts";
 import { startServer } from "../host/server/server.ts";
-import { LogLoop } from "../host/service/log-loop.ts";
-import type { LogPoll } from "../host/service/log-source.ts";
+import { HealthWatch, runsElsewhere } from "../host/service/health-watch.ts";
+import { LOG_STATE, LogLoop } from "../host/service/log-loop.ts";
+import type { HostLogSource, LogPoll } from "../host/service/log-source.ts";
 import { MediatorSource } from "../host/service/mediator-source.ts";
 import { countEvents } from "../host/service/metric-events.ts";
+import { NO_LOG } from "../host/service/no-log.ts";
 import { Upkeep } from "../host/service/upkeep.ts";
+import { VmVerdicts } from "../host/service/vm-verdicts.ts";
 import { SqliteStore } from "../host/store/sqlite.ts";
 import { TOOL_VERSION } from "../version.ts";
 
@@ -37,6 +43,8 @@ export interface HostListenOptions {
 const SHARE_OF_ONE = 16;
 const POLL_MS = 250;
 const SAVE_MS = 5000;
+/** Reading /proc of a host with tens of VMs takes some 50 ms. */
+const HEALTH_MS = 15_000;
 
 /**
  * Serves until the signal. stderr has one line of JSON for each event (pino). Throws CannotListen, StoreError,
@@ -49,41 +57,81 @@ export async function hostListen(options: HostListenOptions): Promise<void> {
   const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
   const { key, certificate, pin } = loadIdentity(options.data, new Date());
   const store = new SqliteStore(join(options.data, "host.db"), { maxDiskBytes: 2 * options.keepBytes });
-  const onError = (error: unknown) => log.error({ err: error }, "failed");
   const metrics = new HostMetrics({ version: TOOL_VERSION });
+  const verdicts = new VmVerdicts(metrics, Date.now);
   let listener: MetricsListener | null = null;
   try {
-    for (const { vmId } of await store.listTokens()) metrics.knowVm(vmId);
+    await verdicts.syncEnrolled(store);
     if (options.metrics !== null) listener = await serveMetrics(options.metrics, metrics);
+    const source = await logSource(options.mediatorLog, store);
+    const onError = (error: unknown) => log.error({ err: error }, "failed");
+    const health = new HealthWatch({
+      logPath: options.mediatorLog,
+      log: () => (source instanceof MediatorSource ? source.health() : null),
+      following: () => source.following(),
+      now: Date.now,
+      onFacts: (facts) => showHealth(metrics, facts),
+      onError,
+      everyMs: HEALTH_MS,
+    });
     const server = await startServer({
       store,
       key,
       certificate,
       ...address,
-      events: countEvents(metrics, eventsOf(log)),
+      events: countEvents(metrics, verdicts, eventsOf(log)),
+      health: (vmId) => health.forVm(vmId),
     });
-    const limits = { maxAgeMs: options.keepMs, maxBytes: options.keepBytes };
-    const maxBytesPerVm = Math.ceil(options.keepBytes / SHARE_OF_ONE);
-    const upkeep = new Upkeep(store, { ...limits, maxBytesPerVm }, Date.now, {
-      removed: (removed) => {
-        metrics.dropped("retention", removed.reports);
-        log.info(removed, "removed what was too old or too much");
+    const loop = new LogLoop({
+      store,
+      source,
+      onResult: (vmId, joined) => {
+        if (joined !== null) verdicts.joined(vmId, joined);
+        server.bell.ring(vmId);
       },
-      error: onError,
+      onPoll: pollTeller(log, metrics, source),
+      onError,
+      now: Date.now,
+      pollMs: POLL_MS,
+      saveMs: SAVE_MS,
     });
+    const upkeep = new Upkeep(
+      store,
+      {
+        maxAgeMs: options.keepMs,
+        maxBytes: options.keepBytes,
+        maxBytesPerVm: Math.ceil(options.keepBytes / SHARE_OF_ONE),
+      },
+      Date.now,
+      {
+        removed: (removed) => {
+          metrics.dropped("retention", removed.reports);
+          log.info(removed, "removed what was too old or too much");
+        },
+        usage: ({ disk }) => metrics.setStoreBytes(disk),
+        step: () => verdicts.syncEnrolled(store),
+        error: onError,
+      },
+    );
     upkeep.start(1000);
-    const loop =
-      options.mediatorLog === null
-        ? null
-        : logLoop(options.mediatorLog, store, server.bell.ring.bind(server.bell), onError, metrics);
-    loop?.start();
-    log.info({ address: address.host, port: server.port, pin, name: hostname() }, "listening");
+    health.start();
+    loop.start();
+    const { mediatorLog } = options;
+    const metricsPort = listener?.port ?? null;
+    log.info(
+      { address: address.host, port: server.port, pin, name: hostname(), mediatorLog, metrics: metricsPort },
+      "listening",
+    );
+    if (mediatorLog === null) {
+      log.warn("no --mediator-log: reports are kept, and nothing is matched with the host's own record");
+    }
     await new Promise<void>((resolve) => {
       if (options.signal.aborted) resolve();
       options.signal.addEventListener("abort", () => resolve(), { once: true });
     });
     await server.close();
-    await loop?.stop();
+    await loop.stop();
+    await health.stop();
     await upkeep.stop();
     log.info("stopped");
   } finally {
@@ -100,16 +148,33 @@ async function serveMetrics(address: string, metrics: HostMetrics): Promise<Metr
   });
 }
 
-function logLoop(
-  path: string,
-  store: SqliteStore,
-  onResult: (vmId: number) => void,
-  onError: (error: unknown) => void,
-  metrics: HostMetrics,
-): LogLoop {
-  const source = new MediatorSource(path, Date.now);
-  const onPoll = ({ bytes }: LogPoll) => metrics.logRead(bytes);
-  return new LogLoop({ store, source, onResult, onPoll, onError, now: Date.now, pollMs: POLL_MS, saveMs: SAVE_MS });
+async function logSource(path: string | null, store: SqliteStore): Promise<HostLogSource> {
+  if (path === null) return NO_LOG;
+  return new MediatorSource(path, { now: Date.now, saved: await store.loadState(LOG_STATE) });
+}
+
+function showHealth(metrics: HostMetrics, facts: MediatorHealthFacts): void {
+  const { logFile, collectedAt } = facts;
+  const findings = runsElsewhere(facts) ? [] : judgeHealth(facts);
+  metrics.setMediator({
+    running: livingMediators(facts)?.length ?? null,
+    silenceMs: logFile.state === "read" ? Math.max(0, collectedAt - logFile.value.writtenAt) : null,
+    causes: findings.flatMap(({ outcome, cause }) => (outcome === "fail" || outcome === "warn" ? (cause ?? []) : [])),
+  });
+}
+
+/** Counts what is read, and says when the log cannot be read, and when it can again. */
+function pollTeller(log: pino.Logger, metrics: HostMetrics, source: HostLogSource): (poll: LogPoll) => void {
+  let told: string | null = null;
+  return ({ bytes, notUnderstood, problem }) => {
+    metrics.logRead(bytes);
+    metrics.logNotUnderstood(notUnderstood);
+    metrics.setLogLag(source.following()?.behindBytes ?? null);
+    if (problem === told) return;
+    told = problem;
+    if (problem === null) log.info("the mediator's log can be read again");
+    else log.error({ problem }, "the mediator's log cannot be read");
+  };
 }
 
 /** A guest can cause as many refusals as it likes: each reason is told once a minute, with how often. */
@@ -132,6 +197,7 @@ function eventsOf(log: pino.Logger): ServerEvents {
   };
   return {
     received: () => {},
+    reported: () => {},
     entriesRefused: ({ vmId, reason }) => tell("entries refused", { vm: vmId, reason }),
     requestRefused: ({ vmId, reason }) => tell("request refused", { vm: vmId, reason }),
     failed: ({ what, error }) => log.error({ err: error }, `${what} failed`),

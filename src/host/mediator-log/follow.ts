@@ -27,6 +27,11 @@ export interface FollowerOptions {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   readonly state?: FollowerState;
+  /**
+   * Gives all that was read before the state was saved once more, with the times that it was read at then: for whoever
+   * did not keep what was made of it. Logs and epochs are numbered anew.
+   */
+  readonly again?: boolean;
   readonly chunkBytes?: number;
   readonly mostBytesAPoll?: number;
   readonly lingerMs?: number;
@@ -58,8 +63,9 @@ export class LogFollower {
   constructor(path: string, onEvent: (event: MediatorEvent) => void, options: FollowerOptions) {
     this.#path = path;
     this.#options = options;
-    this.#nextLog = options.state?.nextLog ?? 0;
-    this.#nextEpoch = options.state?.nextEpoch ?? 0;
+    const numbers = options.again === true ? undefined : options.state;
+    this.#nextLog = numbers?.nextLog ?? 0;
+    this.#nextEpoch = numbers?.nextEpoch ?? 0;
     this.#saved = options.state?.sources ?? [];
     this.#context = {
       emit: onEvent,
@@ -89,6 +95,17 @@ export class LogFollower {
     return { bytes, more, problem };
   }
 
+  /** Bytes that are there and not read, of all files that are followed; null: none is. */
+  behind(): number | null {
+    if (this.#sources.length === 0) return null;
+    return this.#sources.reduce((sum, source) => sum + source.behind(), 0);
+  }
+
+  /** It still gives what was read before the state was saved (`again`). */
+  get isReplaying(): boolean {
+    return this.#saved.length > 0 || this.#sources.some((source) => source.isReplaying);
+  }
+
   state(): FollowerState {
     const sources = this.#saved.length > 0 ? this.#saved : this.#sources.map((source) => source.state());
     return { version: 1, nextLog: this.#nextLog, nextEpoch: this.#nextEpoch, sources };
@@ -103,16 +120,18 @@ export class LogFollower {
   /** Finds the files of the state again, by their inodes: under the name, or moved, in the same directory. */
   #resume(): void {
     const saved = this.#saved;
+    const again = this.#options.again ?? false;
     this.#saved = [];
     for (const state of saved) {
       const opened = this.#find(state);
       if (opened === null) {
-        this.#context.emit({ kind: "log", change: "lost", log: state.log, epoch: -1, at: 0, end: 0, when: null });
+        const log = again ? this.#nextLog++ : state.log;
+        this.#context.emit({ kind: "log", change: "lost", log, epoch: -1, at: 0, end: 0, when: null });
         continue;
       }
-      const source = new LogSource(this.#context, opened, state);
+      const source = new LogSource(this.#context, opened, state, again);
       this.#sources.push(source);
-      if (source.isAsSaved()) source.announce("resumed");
+      if (source.isAsSaved()) source.announce(again ? "opened" : "resumed");
       else source.restart();
     }
   }

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync, readvSync } from "node:fs";
 import type { MediatorEvent } from "../../protocol/mediator-events.ts";
 import { LogFeed, type LogState } from "./feed.ts";
+import { type Mark, Marks } from "./marks.ts";
 
 /** Bytes before the place of reading that are compared at each read: they change when a file is truncated and grows again. */
 const TAIL = 256;
@@ -20,6 +21,15 @@ export interface SourceState {
   readonly grewAt: number;
   /** Another file has this one's name now. */
   readonly retired: boolean;
+  /** When it was read, from its start up to the place of reading. */
+  readonly marks: readonly Mark[];
+}
+
+/** What was read before, and is read again with the times that it was read at then. */
+interface Replay {
+  readonly saved: SourceState;
+  /** The mark that is read up to next. */
+  next: number;
 }
 
 export interface FileId {
@@ -64,24 +74,46 @@ export class LogSource {
   #savedTail: SourceState["tail"] | null = null;
   #caughtUpAt: number | null = null;
   #grewAt: number;
+  #marks = new Marks();
+  #replay: Replay | null = null;
   retired = false;
 
-  constructor(context: SourceContext, opened: { readonly fd: number; readonly id: FileId }, state: SourceState | null) {
+  /** `again`: what was read before the state was saved is read again, with its times, and then what came since. */
+  constructor(
+    context: SourceContext,
+    opened: { readonly fd: number; readonly id: FileId },
+    state: SourceState | null,
+    again = false,
+  ) {
     this.#context = context;
     this.#fd = opened.fd;
     this.id = opened.id;
-    this.#log = state?.log ?? context.nextLog();
+    this.#log = state === null || again ? context.nextLog() : state.log;
     this.#grewAt = state?.grewAt ?? context.now();
-    this.#feed = this.#newFeed(state?.read);
-    if (state !== null) {
-      this.#caughtUpAt = state.caughtUpAt;
-      this.#savedTail = state.tail;
-      this.retired = state.retired;
+    this.#feed = this.#newFeed(again ? undefined : state?.read);
+    if (state === null) return;
+    this.#savedTail = state.tail;
+    this.retired = state.retired;
+    if (again && state.marks.length > 0) {
+      this.#replay = { saved: state, next: 0 };
+      return;
     }
+    this.#caughtUpAt = state.caughtUpAt;
+    this.#marks = new Marks(state.marks);
+  }
+
+  /** It still reads what was read before. */
+  get isReplaying(): boolean {
+    return this.#replay !== null;
   }
 
   get grewAt(): number {
     return this.#grewAt;
+  }
+
+  /** Bytes that are there and not read. */
+  behind(): number {
+    return Math.max(0, fstatSync(this.#fd).size - this.#feed.offset);
   }
 
   announce(change: "opened" | "replaced" | "resumed" | "truncated"): void {
@@ -106,6 +138,9 @@ export class LogSource {
     this.#feed = this.#newFeed(undefined);
     this.#tail = Buffer.alloc(0);
     this.#savedTail = null;
+    this.#marks = new Marks();
+    this.#caughtUpAt = this.#replay?.saved.caughtUpAt ?? this.#caughtUpAt;
+    this.#replay = null;
     this.announce("truncated");
   }
 
@@ -113,16 +148,19 @@ export class LogSource {
   read(most: number): number {
     let total = 0;
     while (total < most) {
-      const asked = Math.min(this.#feed.chunkBytes, most - total);
+      const mark = this.#replay?.saved.marks[this.#replay.next];
+      const behindMark = mark === undefined ? most : mark.end - this.#feed.offset;
+      const asked = Math.min(this.#feed.chunkBytes, most - total, behindMark);
       const before = this.#context.now();
-      const count = this.#readChunk(asked);
+      const count = this.#readChunk(asked, mark);
       if (count === null) {
         this.restart();
         continue;
       }
       total += count;
-      if (count > 0) this.#grewAt = before;
-      if (count < asked) {
+      if (mark !== undefined && this.#feed.offset >= mark.end) this.#passMark(mark);
+      else if (count > 0 && mark === undefined) this.#grewAt = before;
+      if (count < asked && mark === undefined) {
         // Taken before the read: whatever is written from here on is younger.
         this.#caughtUpAt = before;
         break;
@@ -131,8 +169,18 @@ export class LogSource {
     return total;
   }
 
+  #passMark(mark: Mark): void {
+    this.#marks.add(mark.end, mark);
+    const replay = this.#replay;
+    if (replay === null) return;
+    replay.next += 1;
+    if (replay.next < replay.saved.marks.length) return;
+    this.#caughtUpAt = replay.saved.caughtUpAt;
+    this.#replay = null;
+  }
+
   /** Null: what was read before stands there no more. */
-  #readChunk(asked: number): number | null {
+  #readChunk(asked: number, mark: Mark | undefined): number | null {
     const feed = this.#feed;
     const tail = Buffer.alloc(this.#tail.length);
     const data = feed.buffer.subarray(feed.dataAt(0), feed.dataAt(0) + asked);
@@ -142,12 +190,16 @@ export class LogSource {
       return null;
     }
     const bytes = count - tail.length;
+    // A file that ends before a place that was read is not the one that was.
+    if (mark !== undefined && bytes < asked) return null;
     if (bytes > 0) {
       const known = Buffer.concat([tail, data.subarray(Math.max(0, bytes - TAIL), bytes)]);
       this.#tail = Buffer.from(known.subarray(Math.max(0, known.length - TAIL)));
       this.#savedTail = null;
-      feed.when = { notBefore: this.#caughtUpAt, notAfter: this.#context.now() };
+      const when = mark ?? { notBefore: this.#caughtUpAt, notAfter: this.#context.now() };
+      feed.when = when;
       feed.filled(0, bytes);
+      if (mark === undefined) this.#marks.add(feed.offset, when);
     } else if (tail.length === 0 && fstatSync(this.#fd).size < feed.offset) {
       return null;
     }
@@ -155,6 +207,8 @@ export class LogSource {
   }
 
   state(): SourceState {
+    // Half of the times would be lost with a state from within.
+    if (this.#replay !== null) return this.#replay.saved;
     const tail = this.#savedTail ?? {
       end: this.#feed.offset,
       length: this.#tail.length,
@@ -168,6 +222,7 @@ export class LogSource {
       caughtUpAt: this.#caughtUpAt,
       grewAt: this.#grewAt,
       retired: this.retired,
+      marks: this.#marks.all,
     };
   }
 

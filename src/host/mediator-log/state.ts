@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { FollowerState } from "./follow.ts";
+import { MOST_MARKS } from "./marks.ts";
 
 const offset = z.number().int().nonnegative();
 const time = z.number().nullable();
@@ -38,6 +39,10 @@ const source = z.object({
   caughtUpAt: time,
   grewAt: z.number(),
   retired: z.boolean(),
+  marks: z
+    .array(z.object({ end: offset, notBefore: time, notAfter: z.number() }))
+    .max(2 * MOST_MARKS)
+    .refine((marks) => marks.every(({ end }, index) => end > (marks[index - 1]?.end ?? 0))),
 });
 
 const follower = z.object({

@@ -58,7 +58,7 @@ test("counters and findings exist with 0 before anything happened, and what is n
   assert.equal(sampleOf(metrics, "vgpu_host_findings", { cause: "VG-H01" }), 0);
   assert.equal(sampleOf(metrics, "vgpu_host_reports_refused_total", { reason: "rate-limited" }), 0);
   assert.equal(
-    sampleOf(metrics, "vgpu_host_matched_operations_total", { operation: "launch", confidence: "exact" }),
+    sampleOf(metrics, "vgpu_host_matched_operations_total", { operation: "launch", confidence: "EXACT" }),
     0,
   );
   for (const name of ["vgpu_host_log_lag_bytes", "vgpu_host_store_bytes", "vgpu_host_mediators"]) {
@@ -116,7 +116,7 @@ test("what is counted shows where it belongs", () => {
   metrics.logRead(4096);
   metrics.logNotUnderstood(12);
   metrics.setLogLag(7);
-  metrics.matched("copy-in", "strong", 3);
+  metrics.matched("copy-in", "STRONG", 3);
   metrics.setStoreBytes(1 << 20);
   metrics.setMediator({ running: 1, silenceMs: 2500, causes: ["VG-H11"] });
   assert.equal(sampleOf(metrics, "vgpu_host_reports_received_total"), 2);
@@ -128,7 +128,7 @@ test("what is counted shows where it belongs", () => {
   assert.equal(sampleOf(metrics, "vgpu_host_log_lag_bytes"), 7);
   assert.equal(sampleOf(metrics, "vgpu_host_log_not_understood_bytes_total"), 12);
   assert.equal(
-    sampleOf(metrics, "vgpu_host_matched_operations_total", { operation: "copy-in", confidence: "strong" }),
+    sampleOf(metrics, "vgpu_host_matched_operations_total", { operation: "copy-in", confidence: "STRONG" }),
     3,
   );
   assert.equal(sampleOf(metrics, "vgpu_host_store_bytes"), 1 << 20);

@@ -1,5 +1,6 @@
 import { CATALOGUE } from "../../checks/catalogue.ts";
 import { RUNGS, type Rung } from "../../protocol/vocabulary.ts";
+import { LEVELS, OPERATIONS } from "../match/result-schema.ts";
 import { Registry } from "./registry.ts";
 
 /*
@@ -18,19 +19,16 @@ export const REFUSALS = [
   "out-of-time",
   "unknown-version",
   "busy",
+  "gaps",
+  "store-full",
+  "store-failed",
   "other",
 ] as const;
-/** Why something that had been taken was lost or removed. */
-export const DROPS = ["retention", "store-full", "store-failed", "other"] as const;
-/** How sure a match is. */
-export const CONFIDENCES = ["exact", "strong", "ambiguous", "absent", "unknown"] as const;
-/** What was matched. */
-export const OPERATIONS = ["alloc", "free", "copy-in", "copy-out", "module", "launch", "blas", "other"] as const;
+/** Why something that had been taken was removed. */
+export const DROPS = ["retention"] as const;
 
 export type Refusal = (typeof REFUSALS)[number];
 export type Drop = (typeof DROPS)[number];
-export type Confidence = (typeof CONFIDENCES)[number];
-export type MatchedOperation = (typeof OPERATIONS)[number];
 
 /** VMs with series of their own. A host has tens. */
 const MOST_VMS = 1024;
@@ -124,7 +122,7 @@ export class HostMetrics {
       "Guests' operations looked for in the log.",
       {
         operation: OPERATIONS,
-        confidence: CONFIDENCES,
+        confidence: LEVELS,
       },
     );
     this.#storeBytes = registry.gauge(
@@ -203,7 +201,7 @@ export class HostMetrics {
     this.#logUnread.of().add(bytes);
   }
 
-  matched(operation: MatchedOperation, confidence: Confidence, operations = 1): void {
+  matched(operation: (typeof OPERATIONS)[number], confidence: (typeof LEVELS)[number], operations = 1): void {
     this.#matched.of(operation, confidence).add(operations);
   }
 

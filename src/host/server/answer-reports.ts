@@ -43,6 +43,8 @@ export async function answerReports(request: ReportsRequest): Promise<Omit<Ackno
     text: "the numbers of this boot have too many gaps: tell what was dropped",
   }));
   const refused = [...checked.refused, ...gaps];
+  const newest = checked.verdicts.get(Math.max(...added.accepted.filter((seq) => checked.verdicts.has(seq))));
+  if (newest !== undefined) events.reported({ vmId: view.vmId, ...newest });
   for (const { reason } of refused) events.entriesRefused({ vmId: view.vmId, reason, count: 1 });
   return {
     schema: "vgpu-agent/acknowledgement/1",

@@ -1,9 +1,12 @@
 import { z } from "zod";
-import type { VerdictAnswer } from "../../report/wire/answers.ts";
+import type { HostHealth, VerdictAnswer } from "../../report/wire/answers.ts";
 import type { Span } from "../store/store.ts";
 import { Refusal } from "./refusal.ts";
 import type { ResultBell } from "./result-bell.ts";
 import type { VmView } from "./vm-view.ts";
+
+/** What a VM may be told of the mediator's health; null: nothing was looked at. */
+export type HealthOfVm = (vmId: number) => HostHealth | null;
 
 const querySchema = z.strictObject({
   window: z
@@ -23,10 +26,14 @@ const querySchema = z.strictObject({
 export async function answerVerdict(
   view: VmView,
   asked: { readonly vm: string; readonly query: unknown },
-  bell: ResultBell,
-  mostSeconds: number,
-  signal: AbortSignal,
+  waiting: {
+    readonly bell: ResultBell;
+    readonly mostSeconds: number;
+    readonly signal: AbortSignal;
+    readonly health: HealthOfVm;
+  },
 ): Promise<Omit<VerdictAnswer, "clock">> {
+  const { bell, mostSeconds, signal, health } = waiting;
   // The same words whether there is such a VM or not.
   if (asked.vm !== String(view.vmId)) throw new Refusal("forbidden", "a token gives its own VM's verdict alone");
   const query = querySchema.safeParse(asked.query);
@@ -39,12 +46,14 @@ export async function answerVerdict(
     const found = await view.findResult(window);
     if (found !== null) {
       const { madeAt, result } = found;
-      return { ...headOf(view), state: "ready", made_at: madeAt, result, health: null };
+      return { ...headOf(view), state: "ready", made_at: madeAt, result, health: health(view.vmId) };
     }
     if (!(await rung)) break;
+    // What rang may have been that nothing will come of it.
+    if (!(await view.hasPending(window)) && (await view.findResult(window)) === null) break;
   }
   const state = (await view.hasPending(window)) ? "pending" : "none";
-  return { ...headOf(view), state, made_at: null, result: null, health: null };
+  return { ...headOf(view), state, made_at: null, result: null, health: health(view.vmId) };
 }
 
 const headOf = ({ vmId }: VmView) => ({ schema: "vgpu-agent/verdict-answer/1", vm_id: vmId }) as const;

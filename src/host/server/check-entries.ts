@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Rung } from "../../protocol/vocabulary.ts";
 import { reportSchema } from "../../report/report.ts";
 import type { Acknowledgement, EntryRefusal } from "../../report/wire/answers.ts";
 import { type BatchEntry, entrySchema } from "../../report/wire/batch.ts";
@@ -13,6 +14,8 @@ export interface CheckedEntries {
   readonly refused: readonly RefusedEntry[];
   /** Place in the batch by number, for what the store refuses. */
   readonly indexOf: ReadonlyMap<number, number>;
+  /** By number: what the reports among them say in sum. */
+  readonly verdicts: ReadonlyMap<number, ReportedVerdict>;
 }
 
 /** Only its number is looked at: to name an entry that is refused. */
@@ -33,21 +36,27 @@ export function checkEntries(entries: readonly unknown[], vmId: number, sentAt: 
   const good: NewEntry[] = [];
   const refused: RefusedEntry[] = [];
   const indexOf = new Map<number, number>();
+  const verdicts = new Map<number, ReportedVerdict>();
   for (const [index, raw] of entries.entries()) {
     const seq = numberedSchema.safeParse(raw).data?.seq ?? null;
     try {
-      const entry = checkEntry(raw, vmId, sentAt);
+      const { entry, verdict } = checkEntry(raw, vmId, sentAt);
       good.push(entry);
+      if (verdict !== null) verdicts.set(entry.seq, verdict);
       indexOf.set(entry.seq, index);
     } catch (error) {
       if (!(error instanceof BadEntry)) throw error;
       refused.push({ index, seq, reason: error.reason, text: error.message });
     }
   }
-  return { good, refused, indexOf };
+  return { good, refused, indexOf, verdicts };
 }
 
-function checkEntry(raw: unknown, vmId: number, sentAt: number): NewEntry {
+function checkEntry(
+  raw: unknown,
+  vmId: number,
+  sentAt: number,
+): { readonly entry: NewEntry; readonly verdict: ReportedVerdict | null } {
   const parsed = entrySchema.safeParse(raw);
   if (!parsed.success) throw new BadEntry("malformed", whereWrong(parsed.error));
   const entry = parsed.data;
@@ -56,7 +65,7 @@ function checkEntry(raw: unknown, vmId: number, sentAt: number): NewEntry {
     throw new BadEntry("out-of-time", `dated ${seconds} s after the batch that it came in, on the guest's own clock`);
   }
   const { seq, kind, at } = entry;
-  const { document, claimedVm, window, settles } = contentOf(entry);
+  const { document, claimedVm, window, settles, verdict } = contentOf(entry);
   if (claimedVm !== null && claimedVm !== vmId) {
     throw new BadEntry("other-vm", `it says that it is of VM ${claimedVm}, and the token is VM ${vmId}'s`);
   }
@@ -64,30 +73,43 @@ function checkEntry(raw: unknown, vmId: number, sentAt: number): NewEntry {
   if (Buffer.byteLength(text) > WIRE_LIMITS.documentBytes) {
     throw new BadEntry("too-large", `its document is more than ${WIRE_LIMITS.documentBytes} bytes`);
   }
-  return { seq, kind, at, document: text, window, settles };
+  return { entry: { seq, kind, at, document: text, window, settles }, verdict };
+}
+
+/** What a report says in sum: words of our own lists alone. */
+export interface ReportedVerdict {
+  readonly rung: Rung | null;
+  /** Of what is a warning or worse. */
+  readonly causes: readonly string[];
 }
 
 interface Content extends Pick<NewEntry, "window" | "settles"> {
   readonly document: unknown;
   readonly claimedVm: number | null;
+  readonly verdict: ReportedVerdict | null;
 }
 
 function contentOf(entry: BatchEntry): Content {
   switch (entry.kind) {
     case "report": {
       const document = parse(entry.document, reportSchema, SCHEMAS.report);
-      return { document, claimedVm: document.subject.vm_id, window: null, settles: null };
+      const { rung } = document.verdict;
+      const causes = document.findings.filter(({ outcome }) => outcome === "fail" || outcome === "warn");
+      const verdict = { rung, causes: [...new Set(causes.flatMap(({ cause }) => cause ?? []))] };
+      return { document, claimedVm: document.subject.vm_id, window: null, settles: null, verdict };
     }
     case "guest-evidence": {
       const document = parse(entry.document, guestEvidenceSchema, SCHEMAS["guest-evidence"]);
-      return { document, claimedVm: document.vm_id, window: spanOf(document.window), settles: null };
+      return { document, claimedVm: document.vm_id, window: spanOf(document.window), settles: null, verdict: null };
     }
+    case "condition":
+      return { document: entry.document, claimedVm: null, window: null, settles: null, verdict: null };
     case "dropped": {
       const { first, last } = entry.document;
       if (last < first || entry.document.count > last - first + 1) {
         throw new BadEntry("malformed", "document: count is more than there is from first to last");
       }
-      return { document: entry.document, claimedVm: null, window: null, settles: { first, last } };
+      return { document: entry.document, claimedVm: null, window: null, settles: { first, last }, verdict: null };
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { EntryRefusal } from "../../report/wire/answers.ts";
+import type { ReportedVerdict } from "./check-entries.ts";
 
 /** Why a whole request was refused. */
 export type RequestRefusal =
@@ -21,6 +22,8 @@ export interface ServerEvents {
     readonly duplicates: number;
     readonly seconds: number;
   }): void;
+  /** The newest report that was taken: its rung and causes, which are words of our own lists. */
+  reported(event: { readonly vmId: number } & ReportedVerdict): void;
   /** Entries of a batch that was taken otherwise. */
   entriesRefused(event: { readonly vmId: number; readonly reason: EntryRefusal; readonly count: number }): void;
   /** `vmId` null: nobody knows who it was. */
@@ -31,6 +34,7 @@ export interface ServerEvents {
 
 export const NO_EVENTS: ServerEvents = {
   received: () => {},
+  reported: () => {},
   entriesRefused: () => {},
   requestRefused: () => {},
   failed: () => {},

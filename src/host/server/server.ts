@@ -5,7 +5,7 @@ import { vmOfToken } from "../enrolment/tokens.ts";
 import { StoreError } from "../store/errors.ts";
 import type { HostStore } from "../store/store.ts";
 import { answerReports } from "./answer-reports.ts";
-import { answerVerdict } from "./answer-verdict.ts";
+import { answerVerdict, type HealthOfVm } from "./answer-verdict.ts";
 import { NO_EVENTS, type RequestRefusal, type ServerEvents } from "./events.ts";
 import { Guard } from "./guard.ts";
 import { SERVER_LIMITS, type ServerLimits } from "./limits.ts";
@@ -24,6 +24,7 @@ export interface ServerOptions {
   readonly port: number;
   readonly limits?: Partial<ServerLimits>;
   readonly events?: ServerEvents;
+  readonly health?: HealthOfVm;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
 }
@@ -62,7 +63,7 @@ const BEARER = /^Bearer ([A-Za-z0-9_-]{1,128})$/;
 /** Listens, and answers guests. Throws CannotListen. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const limits = { ...SERVER_LIMITS, ...options.limits };
-  const { store, events = NO_EVENTS, now = Date.now } = options;
+  const { store, events = NO_EVENTS, health = () => null, now = Date.now } = options;
   const guard = new Guard(limits, () => performance.now());
   const bell = new ResultBell();
   const callers = new WeakMap<FastifyRequest, Caller>();
@@ -187,7 +188,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       const { view } = caller;
       const signal = AbortSignal.any([gone.signal, ending.signal]);
       const asked = { vm: request.params.vm, query: request.query };
-      return { ...(await answerVerdict(view, asked, bell, limits.waitSeconds, signal)), clock: clockOf(caller) };
+      const waiting = { bell, mostSeconds: limits.waitSeconds, signal, health };
+      return { ...(await answerVerdict(view, asked, waiting)), clock: clockOf(caller) };
     } finally {
       request.raw.socket.off("close", end);
     }

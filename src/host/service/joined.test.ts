@@ -39,7 +39,7 @@ test("evidence that a guest sends is joined with the mediator's log, and its lon
     const errors: unknown[] = [];
     const loop = new LogLoop({
       store,
-      source: new MediatorSource(path, now),
+      source: new MediatorSource(path, { now }),
       onResult: (vmId) => server.bell.ring(vmId),
       onPoll: () => {},
       onError: (error) => errors.push(error),

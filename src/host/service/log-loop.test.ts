@@ -20,9 +20,10 @@ async function withLoop(
   const source: HostLogSource = {
     poll: () => {
       polls += 1;
-      return { bytes: 10, more: false, problem: null };
+      return { bytes: 10, notUnderstood: 0, more: false, problem: null };
     },
     state: () => ({ polls }),
+    following: () => null,
     join: join_,
     close: () => {},
   };
@@ -43,7 +44,14 @@ const evidence = (seq: number) =>
 test("evidence is joined, kept, and told of; the state is saved; evidence that comes too early waits", () => {
   let isReady = false;
   const answer: HostLogSource["join"] = ({ vmId }) =>
-    isReady ? { window: { from: 0, to: 1 }, result: { vm_id: vmId }, operations: [] } : "later";
+    isReady
+      ? {
+          window: { from: 0, to: 1 },
+          result: { vm_id: vmId },
+          verdict: { state: "not known", cause: null },
+          operations: [],
+        }
+      : "later";
   return withLoop(answer, async (loop, store, told) => {
     await store.addReports(batch([], { entries: [evidence(1)] }));
     assert.equal(await loop.turn(), false);
@@ -57,17 +65,17 @@ test("evidence is joined, kept, and told of; the state is saved; evidence that c
   });
 });
 
-test("evidence that breaks the matcher is met once, and costs no other", () =>
+test("evidence that breaks the matcher is met once, costs no other, and who waits for it is told", () =>
   withLoop(
     ({ document }) => {
       if (JSON.stringify(document) === '{"seq":1}') throw new Error("broken");
-      return { window: null, result: {}, operations: [] };
+      return { window: null, result: {}, verdict: { state: "not known", cause: null }, operations: [] };
     },
     async (loop, store, told, errors) => {
       await store.addReports(batch([], { entries: [evidence(1), evidence(2)] }));
       await loop.turn();
       await loop.turn();
-      assert.deepEqual([told, errors.length], [[11], 1]);
+      assert.deepEqual([told, errors.length], [[11, 11], 1]);
       assert.deepEqual(await store.pendingEvidence(10), []);
       await loop.stop();
     },

@@ -10,8 +10,8 @@ const PENDING_AT_ONCE = 256;
 export interface LogLoopOptions {
   readonly store: HostStore;
   readonly source: HostLogSource;
-  /** After a result is on the disk. */
-  readonly onResult: (vmId: number) => void;
+  /** After it is on the disk what came of a VM's evidence; null: nothing ever will. */
+  readonly onResult: (vmId: number, joined: Joined | null) => void;
   readonly onPoll: (poll: LogPoll) => void;
   readonly onError: (error: unknown) => void;
   readonly now: () => number;
@@ -78,10 +78,8 @@ export class LogLoop {
     if (joined === "later") return false;
     const document = joined === null ? null : JSON.stringify(joined.result);
     await store.putResult({ vmId, window: joined?.window ?? null, madeAt: now(), document, evidenceId: id });
-    if (joined !== null) {
-      await store.addOperations(joined.operations.filter((row) => row.vmId === vmId));
-      onResult(vmId);
-    }
+    if (joined !== null) await store.addOperations(joined.operations.filter((row) => row.vmId === vmId));
+    onResult(vmId, joined);
     return true;
   }
 

@@ -1,3 +1,4 @@
+import type { ConfidenceLevel, MatchResult } from "../match/result.ts";
 import type { OperationCount, Span } from "../store/store.ts";
 
 /**
@@ -14,11 +15,27 @@ export interface HostLogSource {
    * "later": the log may still bring more of that window. Null: nothing will ever come of it.
    */
   join(evidence: PendingEvidence): Joined | "later" | null;
+  /** Null: no log is followed. */
+  following(): LogFollowing | null;
   close(): void;
+}
+
+/** How far the log has been read. Times are milliseconds since 1970 on the host's clock. */
+export interface LogFollowing {
+  /** Why it cannot be read; null: it can. */
+  readonly problem: string | null;
+  /** When its end was reached last; null: never yet. */
+  readonly readAt: number | null;
+  /** Null: there is no such file. */
+  readonly behindBytes: number | null;
+  /** Since when it is watched without a hole. */
+  readonly watchedSince: number | null;
 }
 
 export interface LogPoll {
   readonly bytes: number;
+  /** Of these, bytes that no grammar reads. */
+  readonly notUnderstood: number;
   /** There is more to read now. */
   readonly more: boolean;
   /** Why the log cannot be read, in the system's words. */
@@ -32,10 +49,16 @@ export interface PendingEvidence {
   readonly receivedAt: number;
 }
 
+export interface JoinedOperation extends OperationCount {
+  readonly operation: MatchResult["operations"][number]["operation"];
+  readonly confidence: ConfidenceLevel;
+}
+
 export interface Joined {
   /** On the guest's clock. */
   readonly window: Span | null;
   /** A `vgpu-agent/match/1` document: nothing of another VM is in it. */
   readonly result: unknown;
-  readonly operations: readonly OperationCount[];
+  readonly verdict: { readonly state: "executing" | "refuted" | "not known"; readonly cause: string | null };
+  readonly operations: readonly JoinedOperation[];
 }

@@ -1,38 +1,77 @@
+import type { LogHealth } from "../health/facts.ts";
+import { LogHealthBuilder } from "../health/log-health.ts";
 import { guestEvidenceSchema } from "../match/guest-evidence-schema.ts";
 import { HostState } from "../match/host-state.ts";
 import { match } from "../match/matcher.ts";
 import type { MatchResult } from "../match/result.ts";
 import { LogFollower } from "../mediator-log/follow.ts";
-import type { OperationCount, Span } from "../store/store.ts";
-import type { HostLogSource, Joined, LogPoll, PendingEvidence } from "./log-source.ts";
+import { parseFollowerState } from "../mediator-log/state.ts";
+import type { Span } from "../store/store.ts";
+import type { HostLogSource, Joined, JoinedOperation, LogFollowing, LogPoll, PendingEvidence } from "./log-source.ts";
 
 /** How long after evidence came the log may still bring its last lines, milliseconds: the mediator writes buffered. */
 const SETTLE_MS = 2000;
 
+export interface MediatorSourceOptions {
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** What `state()` gave before a restart; anything else counts as nothing. */
+  readonly saved?: unknown;
+}
+
 /**
- * The mediator's log under one name, and the matcher. What was read is held in memory alone, so after a restart the log
- * is read from its start again: there is no saved place.
+ * The mediator's log under one name, and the matcher. What was made of the log is not kept across a restart: the log is
+ * read again, with the times that its parts were read at then (`state()`), and until that is done nothing is joined.
  */
 export class MediatorSource implements HostLogSource {
   readonly #host = new HostState();
+  readonly #health = new LogHealthBuilder();
   readonly #follower: LogFollower;
   readonly #now: () => number;
   #isCaughtUp = false;
+  #readAt: number | null = null;
+  #problem: string | null = null;
+  #unread = 0;
 
-  /** `now`: milliseconds since 1970. */
-  constructor(path: string, now: () => number) {
+  constructor(path: string, { now, saved }: MediatorSourceOptions) {
     this.#now = now;
-    this.#follower = new LogFollower(path, this.#host.add, { now });
+    const state = parseFollowerState(saved);
+    this.#follower = new LogFollower(
+      path,
+      (event) => {
+        this.#host.add(event);
+        this.#health.take(event);
+        if (event.kind === "unread") this.#unread += event.end - event.at;
+      },
+      { now, ...(state === null ? {} : { state, again: true }) },
+    );
   }
 
   poll(): LogPoll {
-    const poll = this.#follower.poll();
-    this.#isCaughtUp = !poll.more;
-    return poll;
+    const before = this.#now();
+    this.#unread = 0;
+    const { bytes, more, problem } = this.#follower.poll();
+    this.#isCaughtUp = !more && !this.#follower.isReplaying;
+    this.#problem = problem;
+    if (this.#isCaughtUp && problem === null && this.#follower.behind() !== null) this.#readAt = before;
+    return { bytes, notUnderstood: this.#unread, more, problem };
   }
 
   state(): unknown {
-    return null;
+    return this.#follower.state();
+  }
+
+  following(): LogFollowing {
+    return {
+      problem: this.#problem,
+      readAt: this.#readAt,
+      behindBytes: this.#follower.behind(),
+      watchedSince: this.#isCaughtUp ? this.#host.watchedSince : null,
+    };
+  }
+
+  health(): LogHealth | null {
+    return this.#isCaughtUp ? this.#health.facts() : null;
   }
 
   join({ vmId, document, receivedAt }: PendingEvidence): Joined | "later" | null {
@@ -41,7 +80,8 @@ export class MediatorSource implements HostLogSource {
     if (!parsed.success) return null;
     const { result } = match(parsed.data, vmId, this.#host);
     const window = spanOf(result.window);
-    return { window, result, operations: countsOf(result, window?.to ?? receivedAt) };
+    const { state, cause } = result.verdict;
+    return { window, result, verdict: { state, cause }, operations: countsOf(result, window?.to ?? receivedAt) };
   }
 
   close(): void {
@@ -54,7 +94,7 @@ function spanOf({ from, to }: MatchResult["window"]): Span | null {
   return from === null || to === null ? null : { from: Math.floor(from), to: Math.ceil(to) };
 }
 
-function countsOf(result: MatchResult, at: number): readonly OperationCount[] {
+function countsOf(result: MatchResult, at: number): readonly JoinedOperation[] {
   return result.operations.map(({ operation, guest, host, matched, confidence }) => ({
     vmId: result.vm_id,
     at,

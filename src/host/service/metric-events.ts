@@ -1,6 +1,7 @@
 import type { EntryRefusal } from "../../report/wire/answers.ts";
 import type { HostMetrics, Refusal } from "../metrics/host-metrics.ts";
 import type { RequestRefusal, ServerEvents } from "../server/events.ts";
+import type { VmVerdicts } from "./vm-verdicts.ts";
 
 /** The words of the metrics for why an entry, or a whole request, was refused. */
 const OF_ENTRY: Readonly<Record<EntryRefusal, Refusal>> = {
@@ -9,7 +10,7 @@ const OF_ENTRY: Readonly<Record<EntryRefusal, Refusal>> = {
   "too-large": "too-large",
   "other-vm": "other-vm",
   "out-of-time": "out-of-time",
-  gaps: "other",
+  gaps: "gaps",
 };
 const OF_REQUEST: Readonly<Record<RequestRefusal, Refusal>> = {
   unauthorised: "unauthorised",
@@ -18,18 +19,22 @@ const OF_REQUEST: Readonly<Record<RequestRefusal, Refusal>> = {
   "too-large": "too-large",
   "rate-limited": "rate-limited",
   busy: "busy",
-  "store-full": "other",
-  "store-failed": "other",
+  "store-full": "store-full",
+  "store-failed": "store-failed",
   other: "other",
 };
 
 /** Counts what the server tells, and passes it on. A report that was sent twice is counted as replayed. */
-export function countEvents(metrics: HostMetrics, next: ServerEvents): ServerEvents {
+export function countEvents(metrics: HostMetrics, verdicts: VmVerdicts, next: ServerEvents): ServerEvents {
   return {
     received: (event) => {
       metrics.received(event.seconds, event.accepted);
       for (let count = 0; count < event.duplicates; count += 1) metrics.refused("replayed");
       next.received(event);
+    },
+    reported: (event) => {
+      verdicts.reported(event.vmId, event);
+      next.reported(event);
     },
     entriesRefused: (event) => {
       for (let count = 0; count < event.count; count += 1) metrics.refused(OF_ENTRY[event.reason]);

@@ -39,4 +39,9 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX operations_by_age ON operations (at);
   CREATE TABLE states (name TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
   `,
+  `
+  -- Evidence is joined in turns of the VMs.
+  DROP INDEX reports_pending;
+  CREATE INDEX reports_pending ON reports (vm_id, id) WHERE pending = 1;
+  `,
 ];

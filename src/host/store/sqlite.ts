@@ -89,7 +89,14 @@ export class SqliteStore implements HostStore {
   }
 
   async pendingEvidence(limit: number): Promise<readonly StoredReport[]> {
-    return this.#all(`SELECT ${REPORT} WHERE reports.pending = 1 ORDER BY reports.id LIMIT ?`, limit).map(reportOf);
+    // In turns: a VM that sends much must not keep the others waiting.
+    const ids = this.#all(
+      `SELECT id FROM (
+         SELECT id, row_number() OVER (PARTITION BY vm_id ORDER BY id) AS turn FROM reports WHERE pending = 1
+       ) ORDER BY turn, id LIMIT ?`,
+      limit,
+    );
+    return ids.flatMap((row) => this.#all(`SELECT ${REPORT} WHERE reports.id = ?`, integer(row, "id")).map(reportOf));
   }
 
   async hasPending(vmId: number, window: Span | null): Promise<boolean> {

@@ -18,7 +18,7 @@ export interface HostStore {
   addReports(batch: NewReports): Promise<ReportsAdded>;
   /** Of one VM, oldest first. */
   readReports(query: ReportQuery): Promise<readonly StoredReport[]>;
-  /** Evidence of guests that was not joined yet, oldest first, of every VM. */
+  /** Evidence of guests that was not joined yet: of every VM its oldest, then of every VM the next, and so on. */
   pendingEvidence(limit: number): Promise<readonly StoredReport[]>;
   /** Whether a VM has such evidence; with a window, such evidence that covers it. */
   hasPending(vmId: number, window: Span | null): Promise<boolean>;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { conditionSchema } from "./condition.ts";
 import { WIRE_LIMITS } from "./limits.ts";
 
 /** What a guest sends to `POST /v1/reports`, first version; published as schema/report-batch-1.json. */
@@ -24,6 +25,12 @@ export const entrySchema = z.discriminatedUnion("kind", [
     seq: sequence,
     at: time,
     document: document.describe("a vgpu-agent/guest-evidence/1 document: one window to be matched"),
+  }),
+  z.strictObject({
+    kind: z.literal("condition"),
+    seq: sequence,
+    at: time,
+    document: conditionSchema,
   }),
   z.strictObject({
     kind: z.literal("dropped"),
@@ -65,5 +72,5 @@ export const reportBatchSchema = batchSchema.extend({
 
 export type BatchEntry = z.infer<typeof entrySchema>;
 export type ReportBatch = z.infer<typeof reportBatchSchema>;
-export const ENTRY_KINDS = ["report", "guest-evidence", "dropped"] as const;
+export const ENTRY_KINDS = ["report", "guest-evidence", "condition", "dropped"] as const;
 export type EntryKind = (typeof ENTRY_KINDS)[number];
