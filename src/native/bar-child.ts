@@ -7,14 +7,14 @@ import {
   type RegisterName,
   registerOffset,
 } from "../protocol/registers.ts";
-import { ANSWER_SCHEMA, OPENING } from "./bar-protocol.ts";
+import { ANSWER_SCHEMA, OPENING, WITHOUT_STATUS } from "./bar-protocol.ts";
 import type { Bar0, NativeProbe, ProbeFailure } from "./native-probe.ts";
 import { errnoMeaning, isRefusal, REFUSALS } from "./refusals.ts";
 
 /**
  * The program that reads the registers, in a process that can be given up:
  *
- *     node bar-child.ts /sys/bus/pci/devices/BDF [LIBRARY]
+ *     node bar-child.ts /sys/bus/pci/devices/BDF [without-status] [LIBRARY]
  *
  * prints one line of JSON on stdout (run-bar-child.ts has its schema) and ends with code 0, whatever became of the
  * device. On stderr it says "opening" just before it touches the device.
@@ -48,15 +48,15 @@ function readPass(bar0: Bar0, startedAt: number): Pass {
   return { atMs, registers, timestampUs };
 }
 
-/** Two passes, at least PASS_INTERVAL_MS apart, then STATUS once. */
-async function readRegisters(bar0: Bar0): Promise<object> {
+/** Two passes, at least PASS_INTERVAL_MS apart, then STATUS once where it is wanted. */
+async function readRegisters(bar0: Bar0, withStatus: boolean): Promise<object> {
   const startedAt = performance.now();
   const first = readPass(bar0, startedAt);
   // A timer may fire a fraction of a millisecond early: the interval is a promise.
   const firstEndedAt = performance.now();
   while (performance.now() - firstEndedAt < PASS_INTERVAL_MS) await sleep(PASS_INTERVAL_MS);
   const second = readPass(bar0, startedAt);
-  const status = bar0.readStatus();
+  const status = withStatus ? bar0.readStatus() : null;
   const gone = Object.values(second.registers).every((value) => value === ALL_ONES);
   return gone ? { outcome: "all-ones" } : { outcome: "read", passes: [first, second], status };
 }
@@ -74,19 +74,19 @@ function describe(failure: ProbeFailure): object {
   return { outcome: "refused", code: refusal, reason: `${REFUSALS[refusal]}${found}${why}` };
 }
 
-async function readDevice(probe: NativeProbe, deviceDirectory: string): Promise<object> {
+async function readDevice(probe: NativeProbe, deviceDirectory: string, withStatus: boolean): Promise<object> {
   console.error(OPENING);
   const opened = probe.open(deviceDirectory);
   if (!opened.ok) return describe(opened.failure);
   try {
-    return await readRegisters(opened.bar0);
+    return await readRegisters(opened.bar0, withStatus);
   } finally {
     opened.bar0.close();
   }
 }
 
 /** Loads koffi and native-probe only now: a package without them is an answer, not a crash. */
-async function run(deviceDirectory: string, library: string | undefined): Promise<object> {
+async function run(deviceDirectory: string, withStatus: boolean, library: string | undefined): Promise<object> {
   let probe: NativeProbe;
   try {
     const { loadNativeProbe, nativeProbePath } = await import("./native-probe.ts");
@@ -99,14 +99,16 @@ async function run(deviceDirectory: string, library: string | undefined): Promis
     const text = error instanceof Error ? error.message : String(error);
     return { outcome: "unavailable", reason: `native-probe could not be loaded: ${text.slice(0, 500)}` };
   }
-  return await readDevice(probe, deviceDirectory);
+  return await readDevice(probe, deviceDirectory, withStatus);
 }
 
-const [deviceDirectory, library] = process.argv.slice(2);
+const [deviceDirectory, ...others] = process.argv.slice(2);
+const withStatus = others[0] !== WITHOUT_STATUS;
+const library = withStatus ? others[0] : others[1];
 if (deviceDirectory === undefined) {
-  console.error("usage: bar-child.ts /sys/bus/pci/devices/BDF [LIBRARY]");
+  console.error(`usage: bar-child.ts /sys/bus/pci/devices/BDF [${WITHOUT_STATUS}] [LIBRARY]`);
   process.exitCode = 2;
 } else {
-  const result = await run(deviceDirectory, library);
+  const result = await run(deviceDirectory, withStatus, library);
   process.stdout.write(`${JSON.stringify({ schema: ANSWER_SCHEMA, result })}\n`);
 }

@@ -12,9 +12,11 @@ const MAP_UPDATE = 2;
 const MAP_DELETE = 3;
 const MAP_GET_NEXT_KEY = 4;
 const PROG_LOAD = 5;
+const RAW_TRACEPOINT_OPEN = 17;
 const MAP_TYPE_HASH = 1;
 const MAP_TYPE_ARRAY = 2;
-const PROG_TYPE_KPROBE = 2;
+/** What runs a program: uprobes, or a tracepoint of the kernel. */
+const PROG_TYPE = { kprobe: 2, rawTracepoint: 17 } as const;
 const ATTR_BYTES = 72;
 const LOG_BYTES = 1 << 16;
 const RLIMIT_MEMLOCK = 8;
@@ -141,16 +143,16 @@ export class BpfProgram {
   readonly fd: number;
 
   /**
-   * Loads a program of the type that uprobes run.
+   * Loads a program, of the type that uprobes run unless another is asked for.
    * @throws SystemCallError with the end of the verifier's log: EPERM without rights, EINVAL when a helper is not known.
    */
-  constructor(kernel: Kernel, name: string, instructions: Buffer) {
+  constructor(kernel: Kernel, name: string, instructions: Buffer, type: keyof typeof PROG_TYPE = "kprobe") {
     const code = stableBuffer(instructions.length);
     instructions.copy(code);
     // Some helpers are for programs under the GPL only: the license of the program in the kernel, not of this file.
     const license = stableString("GPL");
     const attr = stableBuffer(ATTR_BYTES);
-    attr.writeUInt32LE(PROG_TYPE_KPROBE, 0);
+    attr.writeUInt32LE(PROG_TYPE[type], 0);
     attr.writeUInt32LE(instructions.length / 8, 4);
     attr.writeBigUInt64LE(addressOf(code), 8);
     attr.writeBigUInt64LE(addressOf(license), 16);
@@ -173,6 +175,20 @@ export class BpfProgram {
   close(): void {
     closeSync(this.fd);
   }
+}
+
+/**
+ * Runs a program of the type `rawTracepoint` at a tracepoint of the kernel, until what it returns is called, at the latest
+ * until this process ends.
+ * @throws SystemCallError: EPERM without CAP_PERFMON, ENOENT for a name that the kernel does not have.
+ */
+export function attachTracepoint(kernel: Kernel, tracepoint: string, program: BpfProgram): () => void {
+  const name = stableString(tracepoint);
+  const attr = stableBuffer(ATTR_BYTES);
+  attr.writeBigUInt64LE(addressOf(name), 0);
+  attr.writeUInt32LE(program.fd, 8);
+  const fd = kernel("bpf", RAW_TRACEPOINT_OPEN, addressOf(attr), ATTR_BYTES);
+  return () => closeSync(fd);
 }
 
 const MISSES = /^recursion_misses:\s*(\d+)$/m;

@@ -48,10 +48,14 @@ function bar0(values: readonly (readonly [RegisterName, number])[], fill = 0): U
   return bytes;
 }
 
-async function runOnFiles(t: TestContext, changes: Readonly<Record<string, TreeEntry>>): Promise<BarRun> {
+async function runOnFiles(
+  t: TestContext,
+  changes: Readonly<Record<string, TreeEntry>>,
+  withStatus = true,
+): Promise<BarRun> {
   const root = await temporaryDirectory(t);
   await writeTree(root, vgpuDirectory("device", changes));
-  return await runBarChild({ deviceDirectory: `${root}/device`, library: plainFilesLibrary });
+  return await runBarChild({ deviceDirectory: `${root}/device`, library: plainFilesLibrary, withStatus });
 }
 
 /** A program in place of bar-child. */
@@ -88,6 +92,17 @@ test("registers are read in two passes apart, STATUS once at the end", { skip },
     assert.equal(pass.timestampUs, 2 ** 32 + 0x0350ea81);
     assert.ok(!("STATUS" in pass.registers), "STATUS costs the host a line: it is not part of a pass");
   }
+});
+
+test("STATUS is left out where it is not wanted, and the rest is read", { skip }, async (t) => {
+  const resource0 = bar0([
+    ["PROTOCOL_VER", PROTOCOL_VERSION],
+    ["STATUS", 2],
+  ]);
+  const run = await runOnFiles(t, { resource0 }, false);
+  assert.ok(run.outcome === "read");
+  assert.equal(run.status, null);
+  assert.equal(run.passes.length, 2);
 });
 
 test("registers of all ones are no device that answers", { skip }, async (t) => {

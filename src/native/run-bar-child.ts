@@ -3,7 +3,7 @@ import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { programUrl } from "../package-files.ts";
 import type { ChildResult } from "./bar-answer.ts";
-import { OPENING } from "./bar-protocol.ts";
+import { OPENING, WITHOUT_STATUS } from "./bar-protocol.ts";
 
 /**
  * Milliseconds for the process to start and load its libraries. It takes a tenth of a second, and seconds on a machine
@@ -33,6 +33,8 @@ export type BarRun =
 export interface BarRunOptions {
   /** Directory of the device in sysfs. */
   readonly deviceDirectory: string;
+  /** STATUS is read too unless this is false. */
+  readonly withStatus?: boolean;
   readonly signal?: AbortSignal;
   readonly startLimitMs?: number;
   readonly deviceLimitMs?: number;
@@ -70,6 +72,7 @@ function awaitChild(options: BarRunOptions): Promise<ChildEnd> {
   const kill = options.kill ?? ((target: ChildProcess) => target.kill("SIGKILL"));
   if (signal?.aborted === true) return Promise.resolve({ outcome: "aborted" });
   const args = [options.program ?? fileURLToPath(programUrl("native/bar-child")), deviceDirectory];
+  if (options.withStatus === false) args.push(WITHOUT_STATUS);
   if (options.library !== undefined) args.push(options.library);
 
   return new Promise((resolve) => {

@@ -9,14 +9,16 @@ import { PCI_DEVICES } from "./pci.ts";
 export type BarRunner = (options: BarRunOptions) => Promise<BarRun>;
 
 /**
- * The registers of BAR0 (docs/wire.md, "BAR0 registers"), two passes and STATUS once, read in a process of its own that
- * is given up within two seconds. Only a live device is read, and only one whose identity is a vGPU's; of several, the
- * first. A function with the vGPU's ids and something else wrong is `refused` here already, without a process.
+ * The registers of BAR0 (docs/wire.md, "BAR0 registers"), two passes and STATUS once (unless `withStatus` is false), read
+ * in a process of its own that is given up within two seconds. Only a live device is read, and only one whose identity
+ * is a vGPU's; of several, the first. A function with the vGPU's ids and something else wrong is `refused` here already,
+ * without a process.
  */
 export async function readBars(
   context: SensorContext,
   pci: Reading<PciFacts>,
   run: BarRunner = runBarChild,
+  withStatus = true,
 ): Promise<Reading<BarFacts>> {
   if (context.scope.subject !== "live") return notRead("skipped", "a captured tree has no device to read");
   if (pci.state !== "read") return notRead("skipped", `the PCI functions were not read: ${pci.detail}`);
@@ -28,7 +30,11 @@ export async function readBars(
     if (real === undefined) return notRead("absent", "no PCI function here is a vGPU");
     return wasRead({ outcome: "refused", bdf: real.fn.bdf, reason: real.reason });
   }
-  const found = await run({ deviceDirectory: `${PCI_DEVICES}/${first.fn.bdf}`, signal: context.signal });
+  const found = await run({
+    deviceDirectory: `${PCI_DEVICES}/${first.fn.bdf}`,
+    signal: context.signal,
+    ...(withStatus ? {} : { withStatus }),
+  });
   const note = vgpus.length > 1 ? `${vgpus.length} vGPUs: the first, ${first.fn.bdf}, was read` : undefined;
   return readingOf(found, first.fn, note);
 }

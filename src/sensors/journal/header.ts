@@ -28,6 +28,7 @@ const AT = {
   entries: 152,
   tailSeqnum: 160,
   headSeqnum: 168,
+  entryArray: 176,
   headRealtime: 184,
   tailRealtime: 192,
 } as const;
@@ -46,6 +47,8 @@ export interface JournalHeader {
   readonly tailObject: number;
   readonly objects: number;
   readonly entries: number;
+  /** Offset of the first array of entries; 0 when there is none. */
+  readonly entryArray: number;
   readonly headSeqnum: number;
   readonly tailSeqnum: number;
   /** Epoch microseconds of the first and the last entry; 0 when there is none. */
@@ -99,6 +102,7 @@ export function parseHeader(bytes: Buffer, fileSize: number): JournalHeader | He
     tailObject: readU64(view, AT.tailObject),
     objects: readU64(view, AT.objects),
     entries,
+    entryArray: readU64(view, AT.entryArray),
     headSeqnum: readU64(view, AT.headSeqnum),
     tailSeqnum: readU64(view, AT.tailSeqnum),
     headRealtime: readU64(view, AT.headRealtime),

@@ -3,13 +3,15 @@ import type { JournalEntry } from "./entry.ts";
 import { FileScanner, type ScanOptions } from "./file-reader.ts";
 import type { JournalFile } from "./journal-file.ts";
 
-type Head = Pick<EntryPosition, "seqnumId" | "seqnum" | "realtime" | "monotonic"> & { readonly bootId: string | null };
+export type Head = Pick<EntryPosition, "seqnumId" | "seqnum" | "realtime" | "monotonic"> & {
+  readonly bootId: string | null;
+};
 
 /**
  * Orders the next entries of two files: by sequence number within one sequence (a machine's journald counts on over
  * its files, whatever its clock does), by the monotonic clock within one boot, by the real-time clock otherwise.
  */
-function order(one: Head, other: Head): number {
+export function order(one: Head, other: Head): number {
   if (one.seqnumId === other.seqnumId) return one.seqnum - other.seqnum;
   if (one.bootId !== null && one.bootId === other.bootId) return one.monotonic - other.monotonic;
   return one.realtime - other.realtime;

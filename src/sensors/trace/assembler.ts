@@ -14,6 +14,8 @@ export const HELPER = {
   mapDelete: 3,
   ktimeGetNs: 5,
   getCurrentPidTgid: 14,
+  /** Linux 4.18. */
+  getCurrentCgroupId: 80,
   /** Linux 5.5. */
   probeReadUser: 112,
 } as const;
