@@ -1,8 +1,12 @@
 /**
- * Measures reading a mediator's log against `grep -cE 'cuLaunchKernel|cuMemcpy|cuMemAlloc'` on the same file, in turn
- * (A B A B), in one run. Two logs, because they are different work: one of a model that is loaded (copies in chunks, most
- * bytes are payload), one of a model that answers (launches, most lines say something). What was read is compared with
- * what was written. Usage: `mediator-log.ts [MEBIBYTES [RUNS [DIRECTORY]]]`; logs in the directory are kept and used again.
+ * Measures `vgpu-agent match --mediator-log LOG` against `grep -cE 'cuLaunchKernel|cuMemcpy|cuMemAlloc' LOG`: whole
+ * processes as a user starts them, in turn (A B C A B C), in one run on the same files. Two logs, because they are
+ * different work: one of a model that is loaded (copies in chunks, most bytes are payload), one of a model that answers
+ * (launches, most lines say something). Beside them, in this process and warm: the parser alone, and parsing and folding
+ * without log-scan. What came out is compared with what was written.
+ *
+ * `npm run build` first. Usage: `mediator-log.ts [MEBIBYTES [RUNS [DIRECTORY]]]`; logs in the directory are kept and used
+ * again.
  */
 import { spawnSync } from "node:child_process";
 import {
@@ -17,12 +21,21 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
+import { z } from "zod";
+import { readHostLog } from "../src/host/match/host-log.ts";
 import { readMediatorLog } from "../src/host/mediator-log/read.ts";
+import { logScanPath } from "../src/native/log-scan.ts";
 import { MediatorLog, randomNumbers } from "../test/fixtures/mediator-log.ts";
 import { type Device, GuestProcess } from "../test/fixtures/mediator-vm.ts";
 
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const CLI = join(ROOT, "dist/cli.js");
+const VM = 11;
 const PATTERN = "cuLaunchKernel|cuMemcpy|cuMemAlloc";
 const KERNELS = [
   "_ZL13mul_mat_vec_qIL9ggml_type12ELi1ELb0ELb0EEvPKvS2_PKi31ggml_cuda_mm_fusion_args_devicePfj15uint3",
@@ -40,17 +53,18 @@ mkdirSync(directory, { recursive: true });
 
 type Work = "load" | "answer";
 
-/** What is counted on both sides: calls, and bytes that came in. */
+/** What is counted on both sides: calls of all VMs, bytes that came in, and what one VM did. */
 interface Truth {
-  readonly calls: number;
-  readonly bytesIn: number;
+  calls: number;
+  bytesIn: number;
+  readonly vm: { calls: number; bytesIn: number; launches: number; copiesOut: number };
 }
 
 function write(path: string, work: Work): Truth {
   const file = openSync(path, "w");
   let parts: string[] = [];
   let pending = 0;
-  const truth = { calls: 0, bytesIn: 0 };
+  const truth: Truth = { calls: 0, bytesIn: 0, vm: { calls: 0, bytesIn: 0, launches: 0, copiesOut: 0 } };
   const flush = (): void => {
     writeSync(file, Buffer.from(parts.join(""), "latin1"));
     parts = [];
@@ -63,9 +77,15 @@ function write(path: string, work: Work): Truth {
       if (pending > FLUSH_BYTES) flush();
     },
     {
-      onOperation: ({ kind, answered, bytes }) => {
+      onOperation: ({ kind, vmId, answered, bytes }) => {
+        const bytesIn = kind === "copy-in" || kind === "copy-in-async" ? bytes : 0;
         truth.calls += answered;
-        if (kind === "copy-in" || kind === "copy-in-async") truth.bytesIn += bytes;
+        truth.bytesIn += bytesIn;
+        if (vmId !== VM) return;
+        truth.vm.calls += answered;
+        truth.vm.bytesIn += bytesIn;
+        if (kind === "launch" || kind === "gemm") truth.vm.launches += answered;
+        if (kind === "copy-out") truth.vm.copiesOut += answered;
       },
     },
   );
@@ -117,13 +137,44 @@ async function timed(run: () => unknown): Promise<number> {
   return performance.now() - start;
 }
 
-function grep(path: string, locale: string | undefined): void {
-  const env = locale === undefined ? process.env : { ...process.env, LC_ALL: locale };
-  const { status } = spawnSync("grep", ["-cE", PATTERN, path], { env });
-  if (status !== 0) throw new Error(`grep ended with ${String(status)}`);
+/** Runs a command to its end; its output. */
+function run(program: string, args: readonly string[], env = process.env): string {
+  const { stdout, stderr, status } = spawnSync(program, args, { encoding: "utf8", env, maxBuffer: 1 << 24 });
+  if (status === null || status > 4 || status === 2) throw new Error(`${program} ended with ${status}: ${stderr}`);
+  return stdout;
 }
 
-async function read(path: string): Promise<Truth> {
+const grep = (path: string, env = process.env) => run("grep", ["-cE", PATTERN, path], env);
+
+const matching = z.object({
+  host: z.object({ calls: z.number() }),
+  processes: z
+    .array(
+      z.object({
+        operations: z.array(
+          z.object({
+            operation: z.string(),
+            host: z.object({ count: z.number(), records: z.number().nullable(), bytes: z.number().nullable() }),
+          }),
+        ),
+      }),
+    )
+    .length(1),
+});
+
+/** What the command found out of the one VM. */
+function matched(output: string): Truth["vm"] {
+  const { host, processes } = matching.parse(JSON.parse(output));
+  const of = (name: string) => processes[0]?.operations.find(({ operation }) => operation === name)?.host;
+  return {
+    calls: host.calls,
+    bytesIn: of("copy-in")?.bytes ?? 0,
+    launches: of("launch")?.count ?? 0,
+    copiesOut: of("copy-out")?.records ?? 0,
+  };
+}
+
+async function parse(path: string): Promise<Omit<Truth, "vm">> {
   const seen = { calls: 0, bytesIn: 0 };
   await readMediatorLog(path, (event) => {
     if (event.kind !== "call") return;
@@ -133,42 +184,61 @@ async function read(path: string): Promise<Truth> {
   return seen;
 }
 
+/** Calls of all VMs. */
+async function fold(path: string): Promise<number> {
+  await using file = await open(path);
+  const host = await readHostLog(file, { started: null });
+  return host.vms.reduce((sum, { calls }) => sum + calls, 0);
+}
+
+/** Peak resident memory of the largest process of a command, MiB, by GNU time in a run that is not timed. */
+function memoryOf(command: readonly string[]): string {
+  const report = join(directory, "time");
+  spawnSync("/usr/bin/time", ["-f", "%M", "-o", report, ...command], { stdio: "ignore" });
+  const kibibytes = existsSync(report) ? Number(readFileSync(report, "utf8").trim().split("\n").at(-1)) : Number.NaN;
+  return `${(kibibytes / 1024).toFixed(0)} MiB`;
+}
+
+function check(seen: unknown, written: unknown): void {
+  if (!isDeepStrictEqual(seen, written))
+    throw new Error(`read ${JSON.stringify(seen)}, written ${JSON.stringify(written)}`);
+}
+
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
 console.log(`${cpus().length} processors, ${cpus()[0]?.model ?? "unknown"}, load ${loadavg()[0]?.toFixed(2)}`);
+console.log(
+  `locale ${process.env["LC_ALL"] || process.env["LANG"] || "none"}, log-scan ${logScanPath() === null ? "missing" : "built"}`,
+);
 try {
   for (const work of ["load", "answer"] satisfies Work[]) {
     const path = join(directory, `${work}-${mebibytes}.log`);
     const truthPath = `${path}.truth`;
     if (!existsSync(truthPath)) writeFileSync(truthPath, JSON.stringify(write(path, work)));
+    const truth: Truth = JSON.parse(readFileSync(truthPath, "utf8"));
+    const match = ["match", "--mediator-log", path, "--vm", String(VM)];
     const ways = {
-      "grep, this locale": () => grep(path, undefined),
-      "grep, LC_ALL=C": () => grep(path, "C"),
-      "vgpu-agent, parse": async () => {
-        const seen = JSON.stringify(await read(path));
-        const truth = readFileSync(truthPath, "utf8");
-        if (seen !== truth) throw new Error(`read ${seen}, written ${truth}`);
-      },
+      "grep, this locale": () => grep(path),
+      "grep, LC_ALL=C": () => grep(path, { ...process.env, LC_ALL: "C" }),
+      "vgpu-agent match": () => check(matched(run(process.execPath, [CLI, ...match, "--json"])), truth.vm),
+      "parse, in this process": async () => check(await parse(path), { calls: truth.calls, bytesIn: truth.bytesIn }),
+      "parse and fold, likewise": async () => check(await fold(path), truth.calls),
     };
     const samples = Object.entries(ways).map(([name, run]) => ({ name, run, times: [] as number[] }));
     for (let run = 0; run < runs; run += 1) {
       for (const sample of samples) sample.times.push(await timed(sample.run));
     }
     console.log(
-      `\n${work}: ${(statSync(path).size / 2 ** 20).toFixed(0)} MiB, ${readFileSync(truthPath, "utf8")}, median of ${runs}`,
+      `\n${work}: ${(statSync(path).size / 2 ** 20).toFixed(0)} MiB, ${truth.calls} calls; median of ${runs}`,
     );
-    const fastest = Math.min(
-      ...samples.filter(({ name }) => name.startsWith("grep")).map(({ times }) => median(times)),
-    );
+    const [unit = Number.NaN] = samples.map(({ times }) => median(times));
     for (const { name, times } of samples) {
-      const [first = Number.NaN] = times;
-      const ratio = (median(times) / fastest).toFixed(2);
-      console.log(
-        `${name.padEnd(20)} ${median(times).toFixed(0).padStart(6)} ms  ×${ratio}  first ${first.toFixed(0)} ms`,
-      );
+      const [least, most] = [Math.min(...times).toFixed(0), Math.max(...times).toFixed(0)];
+      const ratio = (median(times) / unit).toFixed(2);
+      console.log(`${name.padEnd(26)} ${median(times).toFixed(0).padStart(6)} ms  ×${ratio}  ${least} to ${most}`);
     }
+    console.log(`peak memory of vgpu-agent match: ${memoryOf([process.execPath, CLI, ...match])}`);
   }
-  console.log(`\npeak memory of this process: ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB`);
 } finally {
   if (given === undefined) rmSync(directory, { recursive: true });
 }

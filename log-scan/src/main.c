@@ -1,5 +1,5 @@
-// Usage: log-scan journal|text [--match FIELD=VALUE]... [--keep WORD]... [--word WORD]... [--lines all|shim]
-//                         [--since US] [--until US] --file FD SIZE ENTRIES [--file ...]
+// Usage: log-scan journal|text|mediator [--match FIELD=VALUE]... [--keep WORD]... [--word WORD]... [--lines all|shim]
+//                                  [--since US] [--until US] --file FD SIZE ENTRIES [--file ...]
 //
 // Files are open descriptors: the program opens nothing. It writes records to its standard output (scan.h), a file
 // after the other, in the order given.
@@ -21,12 +21,14 @@
 #define LEAST_STRETCH ((uint64_t)8 << 20)
 #define MOST_STRETCH ((uint64_t)16 << 20)
 #define STRETCHES 8
-// Bytes of records that wait for their turn, of one task; and tasks that may wait finished.
+// Bytes of records that wait for their turn, of one task; and of all tasks that wait finished.
 #define WAITING ((size_t)4 << 20)
-#define AHEAD 6
+#define ALL_WAITING ((size_t)24 << 20)
 
 static const struct wanted *wanted_of_all;
-static bool of_text;
+// How a task is done, and whether its files are cut into stretches.
+static void (*scan)(struct task *, const struct wanted *);
+static bool in_stretches;
 static struct task *tasks;
 static unsigned task_count;
 
@@ -35,6 +37,8 @@ static pthread_cond_t turned = PTHREAD_COND_INITIALIZER;
 static unsigned next_task;
 // The task whose records may be written.
 static unsigned turn;
+// Bytes of tasks that are done and were not written.
+static size_t waiting;
 
 // A file became shorter while it was read: what was found of it is worth nothing.
 static void on_bus_error(int number)
@@ -151,28 +155,44 @@ static void run(struct task *task)
 {
 	if (setjmp(task->gave_up) != 0) {
 		put_doubt(task);
-	} else if (of_text) {
-		scan_text(task, wanted_of_all);
 	} else {
-		scan_journal(task, wanted_of_all);
+		scan(task, wanted_of_all);
 	}
 }
 
-// Writes what has its turn. A task that is ahead of the others leaves its records to them, unless too many do.
+// Leaves the records to who writes them. What is ahead of the others waits while there is too much of that.
 static void finish(struct task *task)
 {
 	pthread_mutex_lock(&lock);
-	task->done = true;
-	while (task->index > turn + AHEAD) {
+	while (task->index != turn && waiting > ALL_WAITING) {
 		pthread_cond_wait(&turned, &lock);
 	}
-	while (turn < task_count && tasks[turn].done) {
-		write_out(&tasks[turn]);
-		free(tasks[turn].out);
-		tasks[turn].out = NULL;
-		turn++;
-	}
+	task->done = true;
+	waiting += task->used;
 	pthread_cond_broadcast(&turned);
+	pthread_mutex_unlock(&lock);
+}
+
+// Writes what tasks leave, in their order: who reads it may take its time, and the tasks go on meanwhile.
+static void write_in_order(void)
+{
+	pthread_mutex_lock(&lock);
+	while (turn < task_count) {
+		struct task *task = &tasks[turn];
+		if (!task->done) {
+			pthread_cond_wait(&turned, &lock);
+			continue;
+		}
+		size_t length = task->used;
+		pthread_mutex_unlock(&lock);
+		write_out(task);
+		free(task->out);
+		task->out = NULL;
+		pthread_mutex_lock(&lock);
+		waiting -= length;
+		turn++;
+		pthread_cond_broadcast(&turned);
+	}
 	pthread_mutex_unlock(&lock);
 }
 
@@ -188,6 +208,16 @@ static void *work(void *nothing)
 		}
 		run(&tasks[mine]);
 		finish(&tasks[mine]);
+	}
+}
+
+// Without threads.
+static void work_alone(void)
+{
+	for (; turn < task_count; turn++) {
+		run(&tasks[turn]);
+		write_out(&tasks[turn]);
+		free(tasks[turn].out);
 	}
 }
 
@@ -217,7 +247,7 @@ static void add_file(int fd, uint64_t size, uint64_t entries)
 	if (size > SSIZE_MAX / 2) {
 		fail("too large a file");
 	}
-	if (!of_text) {
+	if (!in_stretches) {
 		add_task(fd, 0, size, entries);
 		return;
 	}
@@ -262,14 +292,25 @@ static void parse(int count, char **arguments, struct wanted *wanted)
 	}
 }
 
+static void choose_scan(const char *mode)
+{
+	if (strcmp(mode, "journal") == 0) {
+		scan = scan_journal;
+	} else if (strcmp(mode, "text") == 0) {
+		scan = scan_text;
+	} else if (strcmp(mode, "mediator") == 0) {
+		scan = scan_mediator;
+	} else {
+		fail("it is started by vgpu-agent");
+	}
+	in_stretches = scan != scan_journal;
+}
+
 int main(int count, char **arguments)
 {
 	static struct wanted wanted = { .until = UINT64_MAX };
 	pthread_t threads[THREADS];
-	of_text = count > 1 && strcmp(arguments[1], "text") == 0;
-	if (count < 2 || (!of_text && strcmp(arguments[1], "journal") != 0)) {
-		fail("it is started by vgpu-agent");
-	}
+	choose_scan(count > 1 ? arguments[1] : "");
 	tasks = calloc(TASK_LIMIT, sizeof *tasks);
 	if (tasks == NULL) {
 		fail("no memory");
@@ -284,12 +325,15 @@ int main(int count, char **arguments)
 	load_zstd();
 	enter_sandbox();
 	unsigned started = 0;
-	// This thread is one of them; without further ones it does all.
-	while (started + 1 < wished && started + 1 < task_count &&
+	while (started < wished && started < task_count &&
 	       pthread_create(&threads[started], NULL, work, NULL) == 0) {
 		started++;
 	}
-	work(NULL);
+	if (started == 0) {
+		work_alone();
+	} else {
+		write_in_order();
+	}
 	for (unsigned index = 0; index < started; index++) {
 		pthread_join(threads[index], NULL);
 	}

@@ -1,5 +1,5 @@
 // The program reads what others wrote, in a language that forgives nothing: before it does, it gives up everything but
-// memory, threads and writing to what is open. Where the kernel has no seccomp it goes on without.
+// memory, threads, and reading and writing what is open. Where the kernel has no seccomp it goes on without.
 #include "scan.h"
 
 #include <errno.h>
@@ -29,6 +29,7 @@ void enter_sandbox(void)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 		LOAD(nr),
 		ALLOW(write),
+		ALLOW(pread64),
 		ALLOW(futex),
 		ALLOW(mmap),
 		ALLOW(munmap),

@@ -1,5 +1,6 @@
 // log-scan: finds, in journal files and plain logs, the lines that have to be looked at, and folds the lines that
-// per-call debug logging writes by the million. Its output is read by src/native/log-scan.ts, which documents it.
+// per-call debug logging writes by the million; and, in a mediator's log, the calls that are like others. Its output is
+// read by src/native/log-scan.ts and src/native/mediator-scan.ts, which document it.
 #ifndef LOG_SCAN_H
 #define LOG_SCAN_H
 
@@ -130,6 +131,7 @@ bool is_of_shim(const struct wanted *wanted, const uint8_t *text, size_t length)
 
 void scan_journal(struct task *task, const struct wanted *wanted);
 void scan_text(struct task *task, const struct wanted *wanted);
+void scan_mediator(struct task *task, const struct wanted *wanted);
 
 // Hashes of a journal's payloads: SipHash-2-4 with the file id as the key, and Jenkins' lookup3.
 uint64_t siphash24(const uint8_t key[16], const uint8_t *bytes, size_t length);

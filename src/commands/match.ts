@@ -1,19 +1,18 @@
 import { createReadStream } from "node:fs";
-import { open, readFile, stat } from "node:fs/promises";
-import { addAbortSignal, type Readable } from "node:stream";
-import { evidenceOfLogs, evidenceOfReport, noEvidence } from "../host/match/evidence.ts";
-import { emptyProcess, type GuestEvidence } from "../host/match/guest-evidence.ts";
-import { LIMITS } from "../host/match/guest-evidence-schema.ts";
-import { HostState } from "../host/match/host-state.ts";
-import { match } from "../host/match/matcher.ts";
+import { open, readFile } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import { emptyProcess, type GuestEvidence, noEvidence } from "../host/match/guest-evidence.ts";
+import { LIMITS } from "../host/match/guest-limits.ts";
+import type { HostState } from "../host/match/host-state.ts";
 import type { MatchOutcome, MatchResult } from "../host/match/result.ts";
 import { StubState } from "../host/match/stub-log.ts";
-import { renderMatch } from "../host/match/table.ts";
-import { readMediatorLog, readMediatorStream } from "../host/mediator-log/read.ts";
-import type { MediatorEvent } from "../protocol/mediator-events.ts";
-import { reportSchema } from "../report/report.ts";
-import { givenSources } from "../sensors/logs.ts";
+import { startBulk } from "../host/mediator-log/bulk-start.ts";
+import type { Report } from "../report/report.ts";
+import { CannotMatch, unreadable } from "./cannot-match.ts";
+import type { HostLog } from "./match-host.ts";
 import type { Progress } from "./progress.ts";
+
+export { CannotMatch } from "./cannot-match.ts";
 
 export interface MatchCommandOptions {
   /** A path, or "-" for standard input. */
@@ -33,14 +32,9 @@ export interface MatchCommandOptions {
   readonly now: () => number;
 }
 
-/** What was given cannot be matched: the text says what to give instead. */
-export class CannotMatch extends Error {}
-
 /** A report is at most a few megabytes; more is not one. */
 const LONGEST_REPORT = 64 * 1024 * 1024;
 const LONGEST_STUB_LINE = 4096;
-/** Events between two looks at the progress line. */
-const EVENTS_A_LOOK = 50_000;
 
 /**
  * Matches a guest's evidence with the mediator's log. Reads both to their ends; what is read of a pipe when Ctrl-C ends
@@ -49,7 +43,13 @@ const EVENTS_A_LOOK = 50_000;
 export async function matchCommand(
   options: MatchCommandOptions,
 ): Promise<{ readonly text: string; readonly exitCode: number }> {
-  const host = await readHost(options);
+  await using log = await openHostLog(options.mediatorLog);
+  // What reads it and what comes then is loaded while another program goes over the log.
+  const [host, { match }, { renderMatch }] = await Promise.all([
+    import("./match-host.ts").then(({ readHost }) => readHost(log, options)),
+    import("../host/match/matcher.ts"),
+    import("../host/match/table.ts"),
+  ]);
   const evidence = await guestEvidence(options);
   const vmIds = vmsToMatch(options, host, evidence);
   const outcomes: MatchOutcome[] = [];
@@ -63,41 +63,28 @@ export async function matchCommand(
   return { text, exitCode: worstOf(outcomes.map(({ result }) => exitCodeOf(result))) };
 }
 
-async function readHost({ mediatorLog, progress, input, now }: MatchCommandOptions): Promise<HostState> {
-  const host = new HostState();
-  const total = mediatorLog === "-" ? null : ((await stat(mediatorLog).catch(() => null))?.size ?? null);
-  let since = 0;
-  const onEvent = (event: MediatorEvent): void => {
-    host.add(event);
-    since += 1;
-    if (since < EVENTS_A_LOOK) return;
-    since = 0;
-    progress.show(
-      total === null || total === 0
-        ? `${event.end} bytes`
-        : `${Math.floor((event.end / total) * 100)} % of the mediator's log`,
-    );
-  };
-  if (mediatorLog === "-") {
-    await progress.interruptible(async (signal) => {
-      await readMediatorStream(addAbortSignal(signal, input), onEvent, { now, signal }).catch((error: unknown) => {
-        if (!signal.aborted) throw unreadable("standard input", error);
-      });
-    });
-  } else {
-    await readMediatorLog(mediatorLog, onEvent).catch((error: unknown) => {
-      throw unreadable(mediatorLog, error);
-    });
+/** Null: standard input. */
+async function openHostLog(path: string): Promise<(HostLog & AsyncDisposable) | null> {
+  if (path === "-") return null;
+  try {
+    const file = await open(path);
+    const started = await startBulk(file);
+    const dispose = async (): Promise<void> => {
+      started?.scan.end();
+      await file.close();
+    };
+    return { path, file, started, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    throw unreadable(path, error);
   }
-  if (host.events === 0)
-    throw new CannotMatch(
-      `${mediatorLog === "-" ? "standard input" : mediatorLog} is no mediator's log: it has no line of one`,
-    );
-  return host;
 }
 
 async function guestEvidence({ guestLog, journal, report, unit }: MatchCommandOptions): Promise<GuestEvidence | null> {
+  // Most of the program is loaded with these: not for the host's log alone.
+  if (report === null && guestLog === null && journal === null) return null;
+  const { evidenceOfLogs, evidenceOfReport } = await import("../host/match/evidence.ts");
   if (report !== null) return evidenceOfReport(await readReport(report));
+  const { givenSources } = await import("../sensors/logs.ts");
   const given = { journal, log: guestLog, unit, since: null, until: null };
   const sources = await givenSources(given, new AbortController().signal);
   if (sources === null) return null;
@@ -108,7 +95,7 @@ async function guestEvidence({ guestLog, journal, report, unit }: MatchCommandOp
   return evidence;
 }
 
-async function readReport(path: string) {
+async function readReport(path: string): Promise<Report> {
   const file = await open(path, "r").catch((error: unknown) => {
     throw unreadable(path, error);
   });
@@ -118,6 +105,7 @@ async function readReport(path: string) {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     throw unreadable(path, error);
   });
+  const { reportSchema } = await import("../report/report.ts");
   const parsed = reportSchema.safeParse(jsonOf(text));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
@@ -179,8 +167,4 @@ const CODES = [3, 1, 4, 0] as const;
 
 function worstOf(codes: readonly number[]): number {
   return CODES.find((code) => codes.includes(code)) ?? 1;
-}
-
-function unreadable(path: string, error: unknown): CannotMatch {
-  return new CannotMatch(`${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
 }

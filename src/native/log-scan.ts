@@ -1,7 +1,7 @@
-import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { PACKAGE_HOME } from "../package-files.ts";
+import { FIRST_FD, runScan, textAt, u64 } from "./scan-process.ts";
 
 /**
  * Runs log-scan (log-scan/src/scan.h), the program that goes over journal files and plain logs at the speed of memory.
@@ -110,8 +110,6 @@ export function logScanPath(): string | null {
   return places.find((place) => existsSync(place)) ?? null;
 }
 
-/** Descriptors below this one are the child's standard ones. */
-const FIRST_FD = 3;
 /** More files than this are read in another way. */
 export const SCAN_FILES_LIMIT = 400;
 
@@ -121,36 +119,9 @@ export const SCAN_FILES_LIMIT = 400;
  */
 export async function runLogScan(program: string, request: ScanRequest, handler: ScanHandler): Promise<boolean> {
   const { files, signal } = request;
-  if (signal.aborted) return false;
-  const child = spawn(program, argumentsOf(request), {
-    stdio: ["ignore", "pipe", "ignore", ...files.map(({ fd }) => fd)],
-    env: {},
-  });
-  // One that hangs in a read of a dead file system does not die: it is not waited for.
-  const kill = () => {
-    child.kill("SIGKILL");
-    child.stdout?.destroy();
-    child.unref();
-  };
-  signal.addEventListener("abort", kill, { once: true });
-  // A program that cannot be started has no output.
-  child.on("error", () => undefined);
-  try {
-    const decoder = new RecordDecoder(handler);
-    if (child.stdout === null) return false;
-    for await (const chunk of child.stdout) {
-      decoder.push(chunk);
-      if (decoder.isDone) return !signal.aborted;
-    }
-    // It ended without its last word: it was killed, or it crashed.
-    return false;
-  } catch (error) {
-    if (signal.aborted) return false;
-    throw error;
-  } finally {
-    signal.removeEventListener("abort", kill);
-    kill();
-  }
+  const decoder = new RecordDecoder(handler);
+  const run = { program, args: argumentsOf(request), fds: files.map(({ fd }) => fd), signal };
+  return await runScan(run, (type, body) => decoder.record(type, body));
 }
 
 function argumentsOf(request: ScanRequest): string[] {
@@ -167,12 +138,9 @@ function argumentsOf(request: ScanRequest): string[] {
   return list;
 }
 
-const HEAD_BYTES = 8;
-
-/** Reads the records of the program's output. All numbers are little endian. */
+/** Reads what the records say. All numbers are little endian. */
 class RecordDecoder {
   readonly #handler: ScanHandler;
-  #rest: Buffer = Buffer.alloc(0);
   #part = 0;
   #bootBytes: Buffer = Buffer.alloc(0);
   #bootId = "";
@@ -181,22 +149,7 @@ class RecordDecoder {
     this.#handler = handler;
   }
 
-  /** The last record was read. */
-  isDone = false;
-
-  push(chunk: Buffer): void {
-    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
-    let at = 0;
-    while (at + HEAD_BYTES <= bytes.length) {
-      const end = at + HEAD_BYTES + bytes.readUInt32LE(at + 4);
-      if (end > bytes.length) break;
-      this.#record(bytes.readUInt8(at), bytes.subarray(at + HEAD_BYTES, end));
-      at = end;
-    }
-    this.#rest = bytes.subarray(at);
-  }
-
-  #record(type: number, body: Buffer): void {
+  record(type: number, body: Buffer): void {
     const handler = this.#handler;
     switch (String.fromCharCode(type)) {
       case "E":
@@ -225,9 +178,6 @@ class RecordDecoder {
       case "S":
         handler.end(this.#part, summaryOf(body));
         this.#part += 1;
-        break;
-      case "Z":
-        this.isDone = true;
         break;
       case "D":
         handler.doubt(this.#part, textAt(body, 0).toString("latin1"));
@@ -290,15 +240,6 @@ function summaryOf(body: Buffer): ScanSummary {
     minRealtime: number(56),
     maxRealtime: number(64),
   };
-}
-
-function u64(bytes: Buffer, at: number): number {
-  return bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 4294967296;
-}
-
-/** A text behind its length. */
-function textAt(bytes: Buffer, at: number): Buffer {
-  return bytes.subarray(at + 4, at + 4 + bytes.readUInt32LE(at));
 }
 
 function afterText(at: number, length: number): number {

@@ -26,7 +26,7 @@ export class BoundedList<T> {
   }
 
   last(): T | undefined {
-    return this.#items.at(-1);
+    return this.#items[this.#items.length - 1];
   }
 
   /** Things that are no longer in the list. */

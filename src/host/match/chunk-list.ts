@@ -34,14 +34,15 @@ const MOST = 2048;
 export class ChunkList {
   readonly #runs = new BoundedList<Growing>(MOST);
 
-  add(chunk: Chunk): void {
+  /** `times`: as many of the same size, the first of which this is; each follows the one before in its numbers. */
+  add(chunk: Chunk, times = 1): void {
     const last = this.#runs.last();
     if (last !== undefined && continues(last, chunk)) {
-      last.times += 1;
+      last.times += times;
       return;
     }
     const { requestId, ...rest } = chunk;
-    this.#runs.push({ ...rest, first: requestId, times: 1 });
+    this.#runs.push({ ...rest, first: requestId, times });
   }
 
   /** Those of another process, behind what is here. */

@@ -1,50 +1,93 @@
 import type { GuestEvidence, GuestProcess } from "./guest-evidence.ts";
 import type { HostState } from "./host-state.ts";
+import type { Identified } from "./identity.ts";
 import type { ProcessState } from "./process-state.ts";
 import type { HostCoverage } from "./result.ts";
 import { showsRejections } from "./rules/r0-epoch.ts";
 import { type Absence, absenceOf } from "./rules/r9-absence.ts";
+import type { HostWindow } from "./time-buckets.ts";
 import type { VmState } from "./vm-state.ts";
 
-/** A window on the host's clock, milliseconds since 1970. */
-export interface HostWindow {
-  readonly from: number;
-  readonly to: number;
-}
+/** A call is back in the guest a moment before its line can be read on the host: 4 ms on a real H100, and then some. */
+const LINE_DELAY_MS = 50;
 
 const NO_TIMES = "a log without times need not cover the window";
 const WHOLE_LIFE = "the process is in the log from its first connection to its clean-up";
 const CLEANUP = 0xfe;
 
-/** The guest's window on the host's clock, made wider by what the clocks may differ; null where nobody knows. */
+/** The guest's window on the host's clock, wider and narrower by what the clocks may differ; null where nobody knows. */
 export function hostWindow(
   { window, clock_offset_ms: offset, clock_error_ms: error }: GuestEvidence,
   host: HostState,
 ): HostWindow | null {
   if (!host.hasTimes || window.from === null || window.to === null || offset === null || error === null) return null;
-  return { from: window.from - offset - error, to: window.to - offset + error };
+  const [from, to] = [window.from - offset, window.to - offset];
+  // Lines come late, never early.
+  return {
+    from: from - error,
+    to: to + error + LINE_DELAY_MS,
+    innerFrom: from + error + LINE_DELAY_MS,
+    innerTo: to - error,
+  };
 }
 
 /** R9 for one process: whether a call of it that has no record did not reach the host. */
 export function processAbsence(
   guest: GuestProcess,
   evidence: GuestEvidence,
-  process: ProcessState | null,
+  { process, confidence }: Identified,
   vm: VmState | undefined,
   host: HostState,
   window: HostWindow | null,
 ): Absence {
-  const from = process?.firstRequest ?? vm?.firstRequest ?? 0;
-  const to = process?.lastRequest ?? vm?.lastRequest ?? 0;
+  const isExact = confidence.level === "EXACT";
+  if (process === null) {
+    const why = whyNotNamed(guest, evidence, vm, host, window);
+    if (why !== null) return { proven: false, why };
+  }
+  // A pid alone may be that of two processes, of which the log has lost one.
+  const life = isExact && lifeIsWhole(process) ? process : null;
+  const from = life?.firstRequest ?? vm?.firstRequest ?? 0;
+  const to = life?.lastRequest ?? vm?.lastRequest ?? 0;
   return absenceOf({
     hasTerminator: host.flags(process?.epochs ?? vm?.epochs ?? []).hasTerminator,
     missing: missingBetween(vm, host, from, to),
     unframed: vm?.unframed.items.length ?? 0,
     watched: isWatched(host, window),
-    bracketedBy: vm === undefined || vm.isShared ? null : bracketOf(process, guest, evidence, vm),
+    bracketedBy:
+      vm === undefined || vm.isShared
+        ? null
+        : bracketOf(window === null || isExact ? process : null, guest, evidence, vm),
     whyNot: whyNotWatched(host, window),
   });
 }
+
+/** No record names the process: why that need not mean that it has none. */
+function whyNotNamed(
+  { pid }: GuestProcess,
+  { processes }: GuestEvidence,
+  vm: VmState | undefined,
+  host: HostState,
+  window: HostWindow | null,
+): string | null {
+  if (vm === undefined) return host.vmsDropped > 0 ? `${host.vmsDropped} VMs of the log are no longer held` : null;
+  if (vm.processesDropped > 0) return `${vm.processesDropped} old processes of the log are no longer held`;
+  const isNear = window === null ? () => true : isIn(window);
+  if (pid !== null && vm.processesOf(pid).some(isNear)) return "another process of this VM had its pid";
+  const told = new Set(processes.map(({ pid }) => pid));
+  const strangers = vm.processes.filter((other) => !told.has(other.pid) && isNear(other));
+  return strangers.length === 0
+    ? null
+    : `the host served ${strangers.length} processes of this VM that the guest does not tell of, and a process in a container has another pid there`;
+}
+
+/** A process with records that may lie in a span, on the host's clock. */
+export const isIn =
+  (span: { readonly from: number; readonly to: number }) =>
+  ({ firstAt, lastAt }: ProcessState): boolean => {
+    if (firstAt === null || lastAt === null) return true;
+    return (firstAt.notBefore ?? Number.NEGATIVE_INFINITY) <= span.to && lastAt.notAfter >= span.from;
+  };
 
 /** R9 for the whole VM and window. */
 export function vmAbsence(
@@ -64,7 +107,7 @@ export function vmAbsence(
     missing: vm === undefined ? 0 : missingBetween(vm, host, vm.firstRequest, vm.lastRequest),
     unframed: vm?.unframed.items.length ?? 0,
     watched: isWatched(host, window),
-    bracketedBy: wholeLives && evidence.requests.length === 0 ? WHOLE_LIFE : null,
+    bracketedBy: window === null && wholeLives && evidence.requests.length === 0 ? WHOLE_LIFE : null,
     whyNot: whyNotWatched(host, window),
   });
 }

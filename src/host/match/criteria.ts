@@ -1,3 +1,4 @@
+import { UNCORROBORATED } from "./corroboration.ts";
 import type { GuestEvidence } from "./guest-evidence.ts";
 import type { CriterionResult, OperationName, OperationResult, Suspicion } from "./result.ts";
 
@@ -9,20 +10,35 @@ const TEXTS: Readonly<Record<OperationName, string>> = {
   "copy-out": "Mediator logs show cuMemcpyDtoH SUCCESS",
 };
 
-/** The six criteria, each proven, refuted or not known. */
-export function criteriaOf(
-  evidence: GuestEvidence,
-  operations: readonly OperationResult[],
-  suspicions: readonly Suspicion[],
-): CriterionResult[] {
-  return [...operations.map(operationCriterion), resultsCriterion(evidence, suspicions), fallbackCriterion(evidence)];
+export interface CriteriaInput {
+  readonly evidence: GuestEvidence;
+  /** Of the processes whose records are surely theirs. */
+  readonly operations: readonly OperationResult[];
+  readonly suspicions: readonly Suspicion[];
+  /** There is no such process: the records may be an earlier one's. */
+  readonly isDoubtful: boolean;
 }
 
-function operationCriterion(result: OperationResult): CriterionResult {
-  const { operation, host, confidence, requests } = result;
+/** The six criteria, each proven, refuted or not known. */
+export function criteriaOf({ evidence, operations, suspicions, isDoubtful }: CriteriaInput): CriterionResult[] {
+  return [
+    ...operations.map((operation) => operationCriterion(operation, isDoubtful)),
+    resultsCriterion(evidence, suspicions),
+    fallbackCriterion(evidence),
+  ];
+}
+
+function operationCriterion(result: OperationResult, isDoubtful: boolean): CriterionResult {
+  const { operation, guest, host, good, before, confidence, requests } = result;
   const text = TEXTS[operation];
-  const good = host === null ? 0 : host.count - (host.failed ?? 0);
-  if (good > 0 && (confidence.level === "EXACT" || confidence.level === "STRONG")) {
+  if (isDoubtful && host !== null && host.count > 0)
+    return {
+      criterion: operation,
+      text,
+      answer: "not known",
+      reason: `${host.count} on the host, but ${UNCORROBORATED}`,
+    };
+  if (good !== null && good > 0 && (confidence.level === "EXACT" || confidence.level === "STRONG")) {
     const where = requests === null ? "" : `, ${rangeOf(requests)}`;
     const failed = host?.failed ? `, ${host.failed} failed` : "";
     return {
@@ -32,7 +48,14 @@ function operationCriterion(result: OperationResult): CriterionResult {
       reason: `${good} on the host${failed}${where} (${confidence.level})`,
     };
   }
-  if (host !== null && host.count > 0 && good <= 0 && isSure(result)) {
+  if (isFromBefore(result))
+    return {
+      criterion: operation,
+      text,
+      answer: "proven",
+      reason: `none in this window, and ${before} records of these processes before it`,
+    };
+  if (host !== null && host.count > 0 && (host.failed ?? 0) >= host.count && isSure(result)) {
     return {
       criterion: operation,
       text,
@@ -40,10 +63,17 @@ function operationCriterion(result: OperationResult): CriterionResult {
       reason: host.count === 1 ? "the only one failed on the host" : `all ${host.count} failed on the host`,
     };
   }
+  // In a part of its life a process need not do everything.
+  if (confidence.level === "ABSENT" && before !== null && (guest?.count ?? 0) === 0)
+    return { criterion: operation, text, answer: "not known", reason: "neither side has any in this window" };
   if (confidence.level === "ABSENT")
     return { criterion: operation, text, answer: "refuted", reason: confidence.reason };
   return { criterion: operation, text, answer: "not known", reason: confidence.reason };
 }
+
+/** A model that is loaded already takes no allocation and need not be copied in. */
+const isFromBefore = ({ guest, good, before }: OperationResult): boolean =>
+  (before ?? 0) > 0 && (guest?.count ?? 0) === 0 && (good ?? 0) === 0;
 
 const rangeOf = ({ first, last }: { readonly first: number; readonly last: number }): string =>
   first === last ? `request ${first}` : `requests ${first}–${last}`;

@@ -12,7 +12,7 @@ import {
   type GuestProcess,
   type GuestRoundTrip,
 } from "./guest-evidence.ts";
-import { LIMITS } from "./guest-evidence-schema.ts";
+import { LIMITS } from "./guest-limits.ts";
 
 /** The shim's result when its transport failed. */
 const FAILED_TRANSPORT = 999;
@@ -203,6 +203,7 @@ class Speaker {
       bytes_to_host: bytes,
       bytes_back: null,
       failed,
+      returned: null,
       first_at: first,
       last_at: last,
     }));

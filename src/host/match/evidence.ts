@@ -5,31 +5,14 @@ import { LogActivity } from "../../sensors/log-activity.ts";
 import type { LogReadSummary } from "../../sensors/log-reader.ts";
 import type { LogSources } from "../../sensors/logs.ts";
 import { EvidenceFold } from "./evidence-fold.ts";
-import { emptyProcess, type GuestEvidence } from "./guest-evidence.ts";
-import { LIMITS } from "./guest-evidence-schema.ts";
+import { emptyProcess, type GuestEvidence, noEvidence } from "./guest-evidence.ts";
+import { LIMITS } from "./guest-limits.ts";
 
 const CPU = /^cpu$/i;
 /** Only Ollama's own line names a library; a program without Ollama has no CPU to fall back to that its log would tell. */
 const SAYS_LIBRARY = /\blibrary=/;
 
 type CpuFallback = GuestEvidence["cpu_fallback"];
-
-/** Evidence without a guest: the host's log then stands alone. */
-export function noEvidence(vmId: number | null): GuestEvidence {
-  return {
-    schema: "vgpu-agent/guest-evidence/1",
-    vm_id: vmId,
-    boot_id: null,
-    window: { from: null, to: null },
-    clock_offset_ms: null,
-    clock_error_ms: null,
-    gaps: [],
-    processes: [],
-    requests: [],
-    cpu_fallback: { state: "not-read", text: "no log of the guest was given" },
-    known_answers: null,
-  };
-}
 
 /** What a guest's log or journal tells of its processes. Gaps of the reading are in it; it never rejects for them. */
 export async function evidenceOfLogs({ readers, options }: LogSources): Promise<GuestEvidence> {
@@ -74,7 +57,7 @@ export async function evidenceOfLogs({ readers, options }: LogSources): Promise<
 }
 
 /** What the last life of the server says of the CPU. That it says nothing counts only when nothing is missing. */
-function fallbackOf(server: ServerLog | undefined, lost: boolean): CpuFallback {
+export function fallbackOf(server: ServerLog | undefined, lost: boolean): CpuFallback {
   const text = (line: string): string => line.slice(0, 300);
   const onCpu = server?.discovery.findLast(({ library }) => CPU.test(library));
   const onGpu = server?.discovery.find(({ library }) => !CPU.test(library));
@@ -99,6 +82,7 @@ export function evidenceOfReport({ subject, activity, findings }: Report): Guest
       bytes_to_host: isCall(id, "copy-in") ? bytes : null,
       bytes_back: isCall(id, "copy-out") && activity.source === "uprobe" ? bytes : null,
       failed: errors,
+      returned: null,
       first_at: null,
       last_at: null,
     };

@@ -1,6 +1,7 @@
 import { callName, formatCallId } from "../../protocol/call-ids.ts";
 import { decodeOwner } from "../../protocol/mediator-owner.ts";
-import { cudaResultName, transportError, transportErrorName } from "../../protocol/status.ts";
+import { cudaResultName, TRANSPORT_FAILED_RESULT, transportError, transportErrorName } from "../../protocol/status.ts";
+import type { OtherFault } from "./fault-of-others.ts";
 import type { GuestFailure, GuestProcess } from "./guest-evidence.ts";
 import type { Identified } from "./identity.ts";
 import type { HostFailure, ProcessState } from "./process-state.ts";
@@ -10,6 +11,7 @@ import { alignDoorbells } from "./rules/r8-doorbells.ts";
 import { explainTimeout } from "./rules/r11-timeout.ts";
 import { type Fault, faultText } from "./rules/r12-poison.ts";
 import type { StubState } from "./stub-log.ts";
+import type { HostWindow } from "./time-buckets.ts";
 import type { VmState } from "./vm-state.ts";
 
 /** Failures listed of one process; a chain repeats itself. */
@@ -19,6 +21,10 @@ const FUNC_GET_PARAM_INFO = 0xbc;
 const GPU_FAULTS: readonly number[] = [700, 716, 717, 719];
 const OUT_OF_MEMORY = 2;
 const CUDA_ERROR = 0x05;
+/** How long the shim waits for an answer (docs/wire.md, "Shim lines: errors"). */
+const TIMEOUT_MS = 120_000;
+/** The name of a failure of the transport that only its result tells of. */
+export const TRANSPORT_FAILED = "TRANSPORT_FAILED";
 
 export interface FailureContext {
   readonly vmId: number;
@@ -29,6 +35,10 @@ export interface FailureContext {
   readonly doorbells: ReadonlyMap<string, number | null>;
   /** A call without a record did not reach the mediator (R9). */
   readonly isAbsenceProven: boolean;
+  /** Only what was surely written in it counts, or what the guest tells of too; null: all of the process's life. */
+  readonly window: HostWindow | null;
+  /** Whether the mediator's log went on between two moments of the guest's clock; null: nobody knows. */
+  readonly wentOn: (from: number, to: number) => boolean | null;
 }
 
 /** A query that older drivers do not have and every program survives: no failure of the chain. */
@@ -38,7 +48,7 @@ export function isHarmless({ callId, status }: { readonly callId: number; readon
 
 /** Failures of a process on both sides, by call and result, first of the chain first. */
 export function matchFailures(context: FailureContext): FailureResult[] {
-  const host = failuresOf(context.identified.process);
+  const host = failuresOf(context);
   const groups = [...Map.groupBy(host, ({ callId, status }) => `${callId}/${status}`).values()];
   const ofHost = groups.flatMap((group) => hostFailure(group, context) ?? []);
   const ofGuest = context.guest.failures
@@ -57,12 +67,23 @@ export function firstOf(failures: readonly FailureResult[]): FailureResult | nul
 }
 
 /** The newest, and the first of all. */
-function failuresOf(process: ProcessState | null): readonly HostFailure[] {
+function failuresOf({ identified: { process }, window, guest }: FailureContext): readonly HostFailure[] {
   if (process === null) return [];
   const { items } = process.failures;
   const first = process.firstFailure;
-  return first === null || items.includes(first) ? items : [first, ...items];
+  const all = first === null || items.includes(first) ? items : [first, ...items];
+  if (window === null) return all;
+  return all.filter((one) => {
+    const told = guest.failures.some(({ call_id, status }) => call_id === one.callId && status === one.status);
+    return isSurelyIn(one.when, window) || (told && canBeIn(one.when, window));
+  });
 }
+
+const canBeIn = (when: HostFailure["when"], { from, to }: HostWindow): boolean =>
+  when === null || (when.notAfter >= from && (when.notBefore ?? Number.NEGATIVE_INFINITY) <= to);
+
+const isSurelyIn = (when: HostFailure["when"], { innerFrom, innerTo }: HostWindow): boolean =>
+  when !== null && when.notBefore !== null && when.notBefore >= innerFrom && when.notAfter <= innerTo;
 
 function isToldByHost({ call_id, status, transport_error }: GuestFailure, host: readonly HostFailure[]): boolean {
   if (transport_error !== null && transport_error !== CUDA_ERROR) return false;
@@ -182,20 +203,23 @@ export function doorbellRequests(stub: StubState | null, vm: VmState | undefined
 
 function guestFailure(failure: GuestFailure, context: FailureContext): FailureResult {
   const { call_id, transport_error: code, status, timeout, count } = failure;
-  const isTransport = code !== null && code !== CUDA_ERROR;
+  // Of kernel probes: that the transport failed is in the result, and why is in the log alone.
+  const isUntold = code === null && !timeout && status === TRANSPORT_FAILED_RESULT;
+  const isTransport = (code !== null && code !== CUDA_ERROR) || isUntold;
   return {
     call_id: formatCallId(call_id),
     name: callName(call_id),
     pid: context.guest.pid,
     request_id: null,
     status,
-    error: timeout ? "TIMEOUT" : isTransport ? transportErrorName(code) : cudaResultName(status ?? 0),
+    error: timeout ? "TIMEOUT" : isTransport ? errorName(code) : cudaResultName(status ?? 0),
     layer: timeout ? "unknown" : isTransport ? transportLayer(code) : layerOf(status ?? 0),
     seen_by: "guest",
     timeout: timeout ? timeoutOf(failure, context) : null,
     count,
-    origin:
-      isTransport || timeout
+    origin: isUntold
+      ? { by: "unknown", why: "the lines of the shim say which error it was" }
+      : isTransport || timeout
         ? transportOrigin(code, timeout)
         : { by: "unknown", why: "the host's log has no record of it" },
     confidence: {
@@ -210,6 +234,8 @@ function guestFailure(failure: GuestFailure, context: FailureContext): FailureRe
   };
 }
 
+const errorName = (code: number | null): string => (code === null ? TRANSPORT_FAILED : transportErrorName(code));
+
 function timeoutOf(failure: GuestFailure, context: FailureContext): FailureResult["timeout"] {
   const { stub } = context;
   const request = foretoldBy(failure, context);
@@ -217,10 +243,17 @@ function timeoutOf(failure: GuestFailure, context: FailureContext): FailureResul
   return explainTimeout({
     rung: stub === null ? null : seen !== null,
     answered: request !== null ? true : context.isAbsenceProven ? false : null,
-    heartbeats: null,
+    heartbeats: heartbeatsOf(failure, context),
     ignored: failure.seq === null ? null : (stub?.wasIgnored(failure.seq) ?? null),
     applied: failure.seq === null ? null : (stub?.wasApplied(failure.seq, null) ?? null),
   });
+}
+
+/** From when it was sent, or from the shim's limit before its line, to that line. */
+function heartbeatsOf({ at, seq, call_id }: GuestFailure, { guest, wentOn }: FailureContext): boolean | null {
+  if (at === null) return null;
+  const sent = guest.sequence.find((trip) => trip.seq === seq && trip.call_id === call_id)?.at ?? null;
+  return wentOn(sent !== null && sent < at ? sent : at - TIMEOUT_MS, at);
 }
 
 function layerOf(status: number): FailureResult["layer"] {
@@ -228,7 +261,8 @@ function layerOf(status: number): FailureResult["layer"] {
 }
 
 /** The device itself makes the errors about its own registers; the others it passes on. */
-function transportLayer(code: number): FailureResult["layer"] {
+function transportLayer(code: number | null): FailureResult["layer"] {
+  if (code === null) return "transport";
   return [0x01, 0x02, 0x09].includes(code) ? "device" : "mediator";
 }
 
@@ -269,12 +303,10 @@ function pidOf(root: Fault): number | null {
   return owner?.by === "pid" ? owner.pid : null;
 }
 
-/** For the host's operator: whose fault it was, another VM's too. */
-export function culpritsOf(process: ProcessState | null): Culprit[] {
-  const roots = new Map(
-    (process?.failures.items ?? []).flatMap(({ root }) => (root === null ? [] : [[root.requestId, root]])),
-  );
-  return [...roots.values()].map((root) => ({
+/** For the host's operator: whose faults they were that these processes' failures follow from, another VM's too. */
+export function culpritsIn(processes: readonly ProcessState[], otherFault: OtherFault | null): Culprit[] {
+  const roots = processes.flatMap(({ failures }) => failures.items.flatMap(({ root }) => root ?? []));
+  return [...new Set([...roots, ...(otherFault === null ? [] : [otherFault.fault])])].map((root) => ({
     vmId: root.vmId,
     pid: pidOf(root),
     requestId: root.requestId,

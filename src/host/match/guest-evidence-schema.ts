@@ -1,21 +1,10 @@
 import { z } from "zod";
+import { LIMITS } from "./guest-limits.ts";
 
 /**
  * The schema of what a guest tells the matcher. A guest is not believed: every list and text has a limit, every number
  * is one that JSON can hold exactly.
  */
-
-/** Bounds of one piece of evidence; what is more than this was left out by the sender, who says so (`cut`). */
-export const LIMITS = {
-  processes: 64,
-  callIds: 128,
-  allocations: 1024,
-  copies: 1024,
-  sequence: 4096,
-  failures: 256,
-  payloads: 256,
-  requests: 64,
-} as const;
 
 const count = z.number().int().nonnegative();
 const uint32 = z.number().int().min(0).max(0xffffffff);
@@ -31,6 +20,7 @@ const callSchema = z.strictObject({
   bytes_to_host: count.nullable().describe("payload of these calls; null where it is not seen"),
   bytes_back: count.nullable().describe("bytes asked back; null where it is not seen"),
   failed: count.nullable().describe("calls that came back with something else than 0; null where it is not seen"),
+  returned: count.nullable().default(null).describe("calls that came back in the window; null where it is not seen"),
   first_at: time,
   last_at: time,
 });
@@ -74,6 +64,8 @@ const payloadSchema = z.strictObject({
     .describe("docs/wire.md, Payload hash"),
 });
 
+const openSchema = z.strictObject({ call_id: uint32, age_ms: z.number().nonnegative() });
+
 const cutSchema = z.strictObject({
   allocations: z.boolean(),
   copies: z.boolean(),
@@ -100,6 +92,7 @@ export const guestProcessSchema = z.strictObject({
   sequence: z.array(sequencedSchema).max(LIMITS.sequence),
   failures: z.array(failureSchema).max(LIMITS.failures),
   payloads: z.array(payloadSchema).max(LIMITS.payloads),
+  open: z.array(openSchema).max(LIMITS.open).default([]).describe("calls that had not come back when the window ended"),
   cut: cutSchema.describe("which of the lists above lack something since the process began: then order proves nothing"),
   ended: z.boolean().nullable().describe("the process is gone; null where it is not known"),
 });

@@ -23,6 +23,23 @@ export type GuestRoundTrip = GuestProcess["sequence"][number];
 export type GuestFailure = GuestProcess["failures"][number];
 export type GuestPayload = GuestProcess["payloads"][number];
 
+/** Evidence without a guest: the host's log then stands alone. */
+export function noEvidence(vmId: number | null): GuestEvidence {
+  return {
+    schema: "vgpu-agent/guest-evidence/1",
+    vm_id: vmId,
+    boot_id: null,
+    window: { from: null, to: null },
+    clock_offset_ms: null,
+    clock_error_ms: null,
+    gaps: [],
+    processes: [],
+    requests: [],
+    cpu_fallback: { state: "not-read", text: "no log of the guest was given" },
+    known_answers: null,
+  };
+}
+
 /** A process of which nothing is known yet. */
 export function emptyProcess(pid: number | null): GuestProcess {
   return {
@@ -38,6 +55,7 @@ export function emptyProcess(pid: number | null): GuestProcess {
     sequence: [],
     failures: [],
     payloads: [],
+    open: [],
     cut: { allocations: false, copies: false, sequence: false, failures: false },
     ended: null,
   };

@@ -1,4 +1,5 @@
-import type { MediatorEvent, UnframedEvent, WrittenBetween } from "../../protocol/mediator-events.ts";
+import type { CallEvent, MediatorEvent, UnframedEvent, WrittenBetween } from "../../protocol/mediator-events.ts";
+import { Burst, isGoodLaunch } from "./burst.ts";
 import { type EpochFlags, together } from "./rules/r0-epoch.ts";
 import { vmOfUnframed } from "./rules/r2-identity.ts";
 import { LONGEST_SILENCE_MS } from "./rules/r9-absence.ts";
@@ -23,6 +24,8 @@ interface WatchedSpan {
   /** When the newest line was read; what was written before `certain` has been read. */
   seen: number;
   certain: number;
+  /** Before it nothing was written for so long that a new one began; null: it began for another reason. */
+  readonly silence: { readonly from: number; readonly to: number } | null;
 }
 
 /**
@@ -39,6 +42,8 @@ export class HostState {
   #epoch: EpochInfo = { hasTerminator: false, hasOwner: false, hasStdout: false, version: null };
   #epochId = -1;
   #vm: VmState | null = null;
+  /** Calls of that VM that are not counted yet. */
+  readonly #burst = new Burst();
   #heartbeats = 0;
   #broken = false;
   #lastLines: UnframedEvent | null = null;
@@ -49,6 +54,8 @@ export class HostState {
 
   readonly add = (event: MediatorEvent): void => {
     this.events += 1;
+    if (event.kind === "call" && this.#burst.take(event)) return;
+    this.#settle();
     if (event.when !== null && event.kind !== "log") this.#watch(event.log, event.when);
     switch (event.kind) {
       case "call": {
@@ -65,7 +72,12 @@ export class HostState {
         this.#connecting = null;
         const root = event.status === 0 ? null : this.poison.rootOf(event);
         vm.add(event, root);
-        this.poison.note(event);
+        if (event.when === null && isGoodLaunch(event)) {
+          const process = vm.processOfNewest(event);
+          if (process !== null) this.#burst.begin(event, process);
+        }
+        const fault = this.poison.note(event);
+        if (fault !== null) for (const other of this.#vms.values()) other.noteFault(fault);
         return;
       }
       case "unframed": {
@@ -104,12 +116,27 @@ export class HostState {
     }
   };
 
+  /** Takes, or does not take, as many calls more like the one just added, as `BulkSink.addRun` says. */
+  readonly addRun = (call: CallEvent, more: number): boolean => {
+    if (
+      this.#burst.count > 0 ||
+      call.when !== null ||
+      call.vmId !== this.#vm?.vmId ||
+      !this.#vm.addCopiedChunks(call, more)
+    )
+      return false;
+    this.events += more;
+    return true;
+  };
+
   /** What is known of a VM; undefined when the log has none of its calls. */
   vm(vmId: number): VmState | undefined {
+    this.#settle();
     return this.#vms.get(vmId);
   }
 
   get vms(): readonly VmState[] {
+    this.#settle();
     return [...this.#vms.values()];
   }
 
@@ -133,22 +160,50 @@ export class HostState {
     return this.#spans.some((span) => span.from <= from && span.certain >= to);
   }
 
+  /** Since when the log is watched without a hole until now, milliseconds since 1970; null: it is not. */
+  get watchedSince(): number | null {
+    return this.#broken ? null : (this.#spans.at(-1)?.from ?? null);
+  }
+
+  /**
+   * Whether the mediator went on writing all the time between two moments (the host's clock): false when it was silent for
+   * most of it, longer than it is while it works; null when the log was not watched.
+   */
+  wentOn(from: number, to: number): boolean | null {
+    if (this.isWatched(from, to)) return true;
+    const longest = this.#spans.reduce((most, { silence }) => {
+      return silence === null ? most : Math.max(most, Math.min(silence.to, to) - Math.max(silence.from, from));
+    }, 0);
+    return longest > (to - from) / 2 ? false : null;
+  }
+
   /** Whether any line has a time. */
   get hasTimes(): boolean {
     return this.#spans.length > 0;
+  }
+
+  /** Counts what was only noted. */
+  #settle(): void {
+    if (this.#burst.process === null) return;
+    this.#vm?.addBurst(this.#burst);
+    this.#burst.end();
   }
 
   #watch(log: number, { notBefore, notAfter }: WrittenBetween): void {
     const last = this.#spans.at(-1);
     // Everything that was written before `notBefore` had been read; without it nobody knows.
     const certain = notBefore ?? Number.NEGATIVE_INFINITY;
-    if (last !== undefined && !this.#broken && (notBefore ?? notAfter) - last.seen <= LONGEST_SILENCE_MS) {
+    // Within what was read in one go after a pause of our own, a silence of the mediator would not be seen.
+    const isClose = notAfter - Math.max(last?.seen ?? 0, certain) <= LONGEST_SILENCE_MS;
+    if (last !== undefined && !this.#broken && isClose && (notBefore ?? notAfter) - last.seen <= LONGEST_SILENCE_MS) {
       last.seen = Math.max(last.seen, notAfter);
       last.certain = Math.max(last.certain, certain);
       return;
     }
+    const silence =
+      last === undefined || this.#broken || notBefore === null ? null : { from: last.seen, to: notBefore };
     this.#broken = false;
-    this.#spans.push({ log, from: notAfter, seen: notAfter, certain });
+    this.#spans.push({ log, from: notAfter, seen: notAfter, certain, silence });
     if (this.#spans.length > MOST_SPANS) this.#spans.shift();
   }
 

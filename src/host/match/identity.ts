@@ -1,3 +1,4 @@
+import { isIn } from "./coverage.ts";
 import type { GuestProcess } from "./guest-evidence.ts";
 import { ProcessState } from "./process-state.ts";
 import type { Confidence } from "./result.ts";
@@ -22,6 +23,8 @@ export interface IdentityOptions {
   readonly window: { readonly from: number; readonly to: number } | null;
 }
 
+const SOLE = "its pid, which only one process of this VM had in this log";
+const REMAINS = "its pid, and the other processes that had it got other pointers";
 const NOT_ALIGNED: SequenceAlignment = { level: "NONE", why: "no process of the host to align with" };
 
 const confidence = (
@@ -44,7 +47,8 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
   if (vm === undefined) return none("the host's log has no call of this VM");
   const found = candidatesOf(guest, vm, options);
   if (found.length === 0) return none("no record of the host names this process");
-  const tried = found.map((process) => tryOn(guest, process, vm));
+  const tried = found.map((process) => tryOn(guest, process, vm)).filter(({ isOther }) => !isOther);
+  if (tried.length === 0) return none("the host gave the process of this pid other pointers: it is an earlier one");
   const sole = tried.length === 1 ? tried[0] : undefined;
   const aligned = tried.filter(({ alignment }) => alignment.level === "EXACT");
   // A life whose start is not in the log cannot be ruled out by its calls.
@@ -59,6 +63,11 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
         : "the only process of this VM";
     return { ...best, confidence: confidence("STRONG", ["R2"], reason) };
   }
+  if (best.process.pid === null && options.hasOwner)
+    return {
+      ...best,
+      confidence: confidence("STRONG", ["R2"], "the processes that had its pid in this window, one after the other"),
+    };
   if (!options.hasOwner) return { ...best, confidence: withoutPid(options) };
   if (options.ceiling === "EXACT" && best.alignment.level === "EXACT") {
     return {
@@ -74,7 +83,7 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
   }
   return {
     ...best,
-    confidence: confidence("STRONG", ["R2"], "its pid, which only one process of this VM had in this log"),
+    confidence: confidence("STRONG", ["R2"], found.length === 1 ? SOLE : REMAINS),
   };
 }
 
@@ -82,16 +91,28 @@ interface Tried {
   readonly process: ProcessState;
   readonly alignment: SequenceAlignment;
   readonly anchors: number;
+  /** It cannot be the guest's process: the log has its start, and none of the pointers that the guest got from its own. */
+  readonly isOther: boolean;
 }
 
 function tryOn(guest: GuestProcess, process: ProcessState, vm: VmState): Tried {
   const anchors = anchorsOf(guest, process);
   // A pointer that the host never gave to this process is another life's, whatever the calls look like.
-  const isOther = anchors < guest.allocations.filter(({ ptr }) => ptr !== null).length && process.allocations.isWhole;
-  const alignment: SequenceAlignment = isOther
+  const isUnlike = anchors < guest.allocations.filter(({ ptr }) => ptr !== null).length && process.allocations.isWhole;
+  const alignment: SequenceAlignment = isUnlike
     ? { level: "NONE", why: "the host gave this process other pointers" }
     : align(guest, process, vm);
-  return { process, alignment, anchors };
+  return { process, alignment, anchors, isOther: anchors === 0 && startedUnlike(guest, process) };
+}
+
+/** Both sides have the process's first allocations, and they are not the same. */
+function startedUnlike(
+  { allocations, cut }: GuestProcess,
+  { pid, inits, firstRequest, allocations: given }: ProcessState,
+): boolean {
+  const told = allocations.some(({ ptr, failed }) => ptr !== null && !failed);
+  const startsInLog = pid !== null && inits[0] === firstRequest && given.isWhole;
+  return told && !cut.allocations && startsInLog && given.items.some(({ ptr }) => ptr !== null);
 }
 
 function ambiguous(shown: Tried | undefined, candidates: number, reason: string): Identified {
@@ -117,16 +138,10 @@ function candidatesOf(
   if (!hasOwner) return vm.whole.records > 0 ? [vm.whole] : [];
   const all = guest.pid === null ? vm.processes : vm.processesOf(guest.pid);
   const inWindow = window === null ? all : all.filter(isIn(window));
-  // A report that does not tell processes apart is compared with all of them together.
-  return guest.pid === null && inWindow.length > 1 ? [ProcessState.together(inWindow)] : inWindow;
+  // Who does not tell processes apart is compared with all of them together: a report, or counts by pid in a window.
+  const isOfSeveral = guest.pid === null || (guest.counted_by === "kernel" && window !== null);
+  return isOfSeveral && inWindow.length > 1 ? [ProcessState.together(inWindow)] : inWindow;
 }
-
-const isIn =
-  (window: { readonly from: number; readonly to: number }) =>
-  ({ firstAt, lastAt }: ProcessState): boolean => {
-    if (firstAt === null || lastAt === null) return true;
-    return (firstAt.notBefore ?? Number.NEGATIVE_INFINITY) <= window.to && lastAt.notAfter >= window.from;
-  };
 
 function align(guest: GuestProcess, process: ProcessState, vm: VmState): SequenceAlignment {
   if (process.pid === null) return { level: "NONE", why: "this log names no process" };

@@ -1,58 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { knownEvidence } from "../../../test/fixtures/match-evidence.ts";
-import { MediatorLog, type TrueOperation } from "../../../test/fixtures/mediator-log.ts";
-import { type Device, GuestProcess } from "../../../test/fixtures/mediator-vm.ts";
-import { LogFeed } from "../mediator-log/feed.ts";
-import { noEvidence } from "./evidence.ts";
-import { emptyProcess, type GuestEvidence } from "./guest-evidence.ts";
-import { HostState } from "./host-state.ts";
+import { device, Stage, work } from "../../../test/fixtures/match-stage.ts";
+import { emptyProcess, type GuestEvidence, noEvidence } from "./guest-evidence.ts";
 import { match } from "./matcher.ts";
 import { renderMatch } from "./table.ts";
 
 const SECRET_KERNEL = "k_of_a_tenant_nobody_may_know";
 const OTHER_PID = 54_321;
-
-/** A mediator's log whose bytes get the time at which they are written. */
-class Stage {
-  readonly host = new HostState();
-  readonly operations: TrueOperation[] = [];
-  readonly log: MediatorLog;
-  readonly feed: LogFeed;
-  /** Milliseconds; null: the log is read without times. */
-  now: number | null;
-
-  constructor(now: number | null = null, stderrOnly = false) {
-    this.now = now;
-    let epoch = 0;
-    this.feed = new LogFeed({ log: 0, emit: this.host.add, nextEpoch: () => epoch++, chunkBytes: 65_536 });
-    const write = (text: string): void => {
-      this.feed.when = this.now === null ? null : { notBefore: this.now - 1, notAfter: this.now };
-      this.feed.push(Buffer.from(text, "latin1"));
-    };
-    this.log = new MediatorLog(write, { stderrOnly, onOperation: (operation) => this.operations.push(operation) });
-  }
-
-  process(device: Device, pid: number): GuestProcess {
-    const made = new GuestProcess(this.log, device, pid);
-    made.init();
-    return made;
-  }
-
-  evidence(vmId: number, watched: "debug" | "lines" | "counts" = "debug"): GuestEvidence {
-    return knownEvidence(this.operations, vmId, watched).evidence;
-  }
-}
-
-const device = (vmId: number, domId = vmId): Device => ({ vmId, domId, fd: 40 + vmId, requestId: 100 });
-
-function work(process: GuestProcess, kernel = "mul_mat"): void {
-  const ptr = process.alloc(200_000);
-  assert.ok(ptr !== null);
-  process.copyIn(ptr, 200_000);
-  process.launch(kernel);
-  process.copyOut(ptr, 200_000);
-}
 
 describe("guest and host together", () => {
   it("say that a VM executes when all four operations are in the host's log", () => {

@@ -1,20 +1,26 @@
 import { callName, formatCallId, isCall } from "../../protocol/call-ids.ts";
 import { TOOL_VERSION } from "../../version.ts";
-import { coverageOf, type HostWindow, hostWindow, processAbsence, vmAbsence } from "./coverage.ts";
+import { isCorroborated } from "./corroboration.ts";
+import { coverageOf, hostWindow, processAbsence, vmAbsence } from "./coverage.ts";
 import { criteriaOf } from "./criteria.ts";
-import { culpritsOf, doorbellRequests, firstOf, matchFailures } from "./failures.ts";
+import { culpritsIn, doorbellRequests, firstOf, matchFailures } from "./failures.ts";
+import { faultOfOthers } from "./fault-of-others.ts";
 import { emptyProcess, type GuestEvidence, type GuestProcess } from "./guest-evidence.ts";
 import type { HostState } from "./host-state.ts";
 import { type Identified, identify } from "./identity.ts";
 import { matchOperations, type Pair } from "./operations.ts";
+import { overAll } from "./over-all.ts";
 import type { ProcessState } from "./process-state.ts";
 import type { MatchOutcome, MatchResult, OperationResult, ProcessResult } from "./result.ts";
 import { ceilingOf, showsRejections } from "./rules/r0-epoch.ts";
 import { matchRejections } from "./rules/r10-rejections.ts";
 import type { StubState } from "./stub-log.ts";
 import { suspicionsOf } from "./suspicions.ts";
-import { joinedVerdict } from "./verdict.ts";
+import type { HostWindow } from "./time-buckets.ts";
+import { type JudgedProcess, joinedVerdict } from "./verdict.ts";
 import type { VmState } from "./vm-state.ts";
+import { nobodys, type Unattributed } from "./waiting.ts";
+import type { WindowCounts } from "./window-counts.ts";
 
 export interface MatchOptions {
   /** The device model's log of this VM, where there is one. */
@@ -27,6 +33,8 @@ interface Found {
   readonly guest: GuestProcess;
   readonly identified: Identified;
   readonly result: ProcessResult;
+  /** The process's counts are of a window of its life. */
+  readonly inWindow: WindowCounts | null;
 }
 
 const RATE_LIMITED: readonly number[] = [0x07, 0x0a, 0x0b];
@@ -46,14 +54,17 @@ export function match(
   const vm = host.vm(vmId);
   const window = hostWindow(evidence, host);
   const doorbells = doorbellRequests(stub, vm);
+  const unattributed = vm?.unattributed ?? nobodys();
   const found = evidence.processes.map((guest) =>
-    matchProcess(guest, evidence, { vmId, vm, host, window, stub, doorbells, options }),
+    matchProcess(guest, evidence, { vmId, vm, host, window, stub, doorbells, unattributed, options }),
   );
   const results = found.map(({ result }) => result);
-  const operations = overAll(results, evidence, vm, host);
+  const operations = overAll(results) ?? noProcess(evidence, vm, host);
   const absence = vmAbsence(evidence, vm, host, window);
-  const suspicions = suspicionsOf(evidence, found, vm, host, stub);
   const processes = found.flatMap(({ identified }) => identified.process ?? []);
+  const otherFault = faultOfOthers(vm, processes, host, window);
+  const suspicions = suspicionsOf({ evidence, found, vm, host, stub, otherFault });
+  const corroborated = overAll(results.filter(isCorroborated));
   const result: MatchResult = {
     schema: "vgpu-agent/match/1",
     tool_version: TOOL_VERSION,
@@ -67,29 +78,51 @@ export function match(
     suspicions,
     other_host_processes: othersOf(vm, processes),
     verdict: joinedVerdict({
-      processes: found.map(({ result, identified }) => ({
-        result,
-        lastGoodLaunch: identified.process?.lastGoodLaunch ?? -1,
-      })),
-      answered: evidence.requests.filter(isComputed).length,
+      processes: found.map(judged),
+      answered: evidence.requests.filter((request) => isComputed(request, evidence)).length,
       absence: absence.proven ? { proven: true, why: absence.by } : { proven: false, why: absence.why },
-      workOfVm: vm === undefined ? 0 : window === null ? vm.work : vm.workBetween(window.from, window.to),
+      workOfVm: vm === undefined ? 0 : window === null ? vm.work : vm.workBetween(window),
       isShared: vm?.isShared ?? false,
+      otherFault,
       isInLog: vm !== undefined,
     }),
-    criteria: criteriaOf(evidence, operations, suspicions),
+    criteria: criteriaOf({
+      evidence,
+      operations: corroborated ?? operations,
+      suspicions,
+      isDoubtful: corroborated === null && results.length > 0,
+    }),
   };
   return {
     result,
-    forOperator: { culprits: processes.flatMap(culpritsOf), duplicateDomains: vm?.isShared === true ? vm.domains : [] },
+    forOperator: {
+      culprits: culpritsIn(processes, otherFault),
+      duplicateDomains: vm?.isShared === true ? vm.domains : [],
+    },
   };
 }
 
 /** A request that only loads or unloads what is there is answered at once, and asks for no computation. */
 const SHORTEST_MS = 200;
 
-const isComputed = ({ status, duration_ms }: GuestEvidence["requests"][number]): boolean =>
-  status >= 200 && status < 300 && duration_ms !== null && duration_ms >= SHORTEST_MS;
+/** In the window from its beginning: work for it may have been done before the window otherwise. */
+function isComputed(
+  { at, status, duration_ms: duration }: GuestEvidence["requests"][number],
+  { window: { from } }: GuestEvidence,
+): boolean {
+  if (status < 200 || status >= 300 || duration === null || duration < SHORTEST_MS) return false;
+  return at === null || from === null || at - duration >= from;
+}
+
+function judged({ result, identified: { process }, inWindow }: Found): JudgedProcess {
+  return {
+    result,
+    lastGoodLaunch: process?.lastGoodLaunch ?? -1,
+    window: process === null || inWindow === null ? null : { startsInLog: startsInLog(process) },
+  };
+}
+
+const startsInLog = ({ inits, firstRequest }: ProcessState): boolean => inits[0] === firstRequest;
 
 interface Context {
   readonly vmId: number;
@@ -98,11 +131,12 @@ interface Context {
   readonly window: HostWindow | null;
   readonly stub: StubState | null;
   readonly doorbells: ReadonlyMap<string, number | null>;
+  readonly unattributed: Unattributed;
   readonly options: MatchOptions;
 }
 
 function matchProcess(guest: GuestProcess, evidence: GuestEvidence, context: Context): Found {
-  const { vmId, vm, host, window, stub, options } = context;
+  const { vmId, vm, host, window, stub, unattributed, options } = context;
   const flags = host.flags(vm?.epochs ?? []);
   const ceiling = ceilingOf(flags);
   const identified = identify(guest, vm, {
@@ -112,17 +146,16 @@ function matchProcess(guest: GuestProcess, evidence: GuestEvidence, context: Con
     window,
   });
   const process = identified.process;
-  const absence = processAbsence(guest, evidence, process, vm, host, window);
+  const absence = processAbsence(guest, evidence, identified, vm, host, window);
+  const inWindow = process === null || window === null ? null : countsIn(window, process, unattributed, guest);
   const { operations, pairs } = matchOperations({
     guest,
     identified,
     absence,
     whole: isWhole(guest, process, vm, host),
     ceiling,
-    bounds:
-      process === null || window === null || liesWithin(process, window)
-        ? null
-        : process.buckets.between(window.from, window.to),
+    inWindow,
+    unattributed: unattributed.totals,
   });
   for (const pair of pairs) options.onPair?.(guest, pair);
   const failures = matchFailures({
@@ -132,8 +165,11 @@ function matchProcess(guest: GuestProcess, evidence: GuestEvidence, context: Con
     stub,
     doorbells: context.doorbells,
     isAbsenceProven: absence.proven,
+    window: inWindow === null ? null : window,
+    wentOn: (from, to) => wentOn(host, evidence, from, to),
   });
-  const rows = callRows(guest, process);
+  // By call id only the process's whole life is kept: nothing of a window.
+  const rows = callRows(guest, inWindow === null ? process : null);
   const result: ProcessResult = {
     pid: guest.pid,
     counted_by: isUnknown(guest) ? "none" : guest.counted_by,
@@ -147,14 +183,22 @@ function matchProcess(guest: GuestProcess, evidence: GuestEvidence, context: Con
     calls: rows,
     failures,
     first_failure: firstOf(failures),
-    unmatched_guest: absence.proven ? rows.filter(({ guest: ours, host: theirs }) => (ours ?? 0) > (theirs ?? 0)) : [],
+    unmatched_guest:
+      absence.proven && inWindow === null
+        ? rows.filter(({ guest: ours, host: theirs }) => (ours ?? 0) > (theirs ?? 0))
+        : [],
     unmatched_host:
-      guest.coverage === "full"
+      guest.coverage === "full" && inWindow === null
         ? rows.filter(({ guest: ours, host: theirs }) => (theirs ?? 0) > (ours ?? 0) && !isCopyRow(ours))
         : [],
     latency: latencyOf(guest),
   };
-  return { guest, identified, result };
+  return { guest, identified, result, inWindow };
+}
+
+/** The guest's moments on the host's clock, as far as they were compared. */
+function wentOn(host: HostState, { clock_offset_ms: offset }: GuestEvidence, from: number, to: number): boolean | null {
+  return offset === null ? null : host.wentOn(from - offset, to - offset);
 }
 
 /** The guest told nothing of it: the host's log stands alone. */
@@ -170,8 +214,24 @@ const isCopyRow = (ours: number | null): boolean => ours !== null && ours > 0;
 /** R3's condition: both sides begin with the process, and nothing of it is missing on either. */
 function isWhole(guest: GuestProcess, process: ProcessState | null, vm: VmState | undefined, host: HostState): boolean {
   if (process === null || vm === undefined || guest.cut.allocations) return false;
-  const startsHere = process.inits[0] === process.firstRequest;
-  return startsHere && host.flags(process.epochs).hasTerminator && process.sound && !vm.lacksAllocations(process);
+  return (
+    startsInLog(process) && host.flags(process.epochs).hasTerminator && process.sound && !vm.lacksAllocations(process)
+  );
+}
+
+/** What was done in the window; null when it is all that the process did, or nobody knows what was when. */
+function countsIn(
+  window: HostWindow,
+  process: ProcessState,
+  { times }: Unattributed,
+  { counted_by }: GuestProcess,
+): WindowCounts | null {
+  // Lines tell of the process's life, wherever the clocks put its ends; the kernel's counts end with the window.
+  if (counted_by !== "kernel" && liesWithin(process, window)) return null;
+  const bounds = process.buckets.between(window);
+  const others = times.between(window);
+  if (bounds === null || others === null) return null;
+  return { bounds, before: process.buckets.before(window.innerTo), nobodys: others.most };
 }
 
 function liesWithin({ firstAt, lastAt }: ProcessState, { from, to }: HostWindow): boolean {
@@ -206,55 +266,6 @@ function latencyOf({ sequence }: GuestProcess): ProcessResult["latency"] {
   };
 }
 
-/** The four operations of the VM: of its only process, or added up, with the least of the confidences. */
-function overAll(
-  results: readonly ProcessResult[],
-  evidence: GuestEvidence,
-  vm: VmState | undefined,
-  host: HostState,
-): OperationResult[] {
-  const [first, ...others] = results;
-  if (first === undefined) return noProcess(evidence, vm, host);
-  return first.operations.map((one, index) =>
-    others.reduce((sum, other) => {
-      const next = other.operations[index];
-      return next === undefined ? sum : added(sum, next);
-    }, one),
-  );
-}
-
-const ORDER = ["EXACT", "STRONG", "AMBIGUOUS", "UNKNOWN", "ABSENT"] as const;
-
-function added(a: OperationResult, b: OperationResult): OperationResult {
-  const both = <T>(x: T | null, y: T | null, join: (x: T, y: T) => T): T | null =>
-    x === null ? y : y === null ? x : join(x, y);
-  const add = (x: number, y: number) => x + y;
-  const side = (x: NonNullable<OperationResult["host"]>, y: NonNullable<OperationResult["host"]>) => ({
-    count: x.count + y.count,
-    records: both(x.records, y.records, add),
-    bytes: both(x.bytes, y.bytes, add),
-    failed: both(x.failed, y.failed, add),
-  });
-  const busy = [a, b].filter(({ guest, host }) => (guest?.count ?? 0) + (host?.count ?? 0) > 0);
-  const least = (busy.length === 0 ? [a, b] : busy).reduce((one, other) =>
-    ORDER.indexOf(other.confidence.level) > ORDER.indexOf(one.confidence.level) ? other : one,
-  );
-  return {
-    operation: a.operation,
-    guest: both(a.guest, b.guest, side),
-    host: both(a.host, b.host, side),
-    matched: a.matched + b.matched,
-    unmatched_guest: both(a.unmatched_guest, b.unmatched_guest, add),
-    unmatched_host: both(a.unmatched_host, b.unmatched_host, add),
-    requests: both(a.requests, b.requests, (x, y) => ({
-      first: Math.min(x.first, y.first),
-      last: Math.max(x.last, y.last),
-    })),
-    confidence: least.confidence,
-    first: a.first ?? b.first,
-  };
-}
-
 /** The guest names no process: what the host did for the VM stands alone. */
 function noProcess(evidence: GuestEvidence, vm: VmState | undefined, host: HostState): OperationResult[] {
   const flags = host.flags(vm?.epochs ?? []);
@@ -266,8 +277,15 @@ function noProcess(evidence: GuestEvidence, vm: VmState | undefined, host: HostS
     window: null,
   });
   const absence = vmAbsence(evidence, vm, host, hostWindow(evidence, host));
-  return matchOperations({ guest: alone, identified, absence, whole: false, ceiling: "STRONG", bounds: null })
-    .operations;
+  return matchOperations({
+    guest: alone,
+    identified,
+    absence,
+    whole: false,
+    ceiling: "STRONG",
+    inWindow: null,
+    unattributed: vm?.unattributed.totals ?? new Map(),
+  }).operations;
 }
 
 function rejectionsOf(evidence: GuestEvidence, vm: VmState | undefined, host: HostState): MatchResult["rejections"] {

@@ -1,13 +1,14 @@
-import { isCall } from "../../protocol/call-ids.ts";
+import type { CallTotals } from "./call-totals.ts";
 import { type ChunkRun, estimateCopies } from "./chunk-list.ts";
 import type { GuestProcess } from "./guest-evidence.ts";
 import type { Identified } from "./identity.ts";
+import { recordsOf, resultOf } from "./operation-result.ts";
 import type { ProcessState } from "./process-state.ts";
 import type { Confidence, OperationName, OperationResult, Side } from "./result.ts";
 import { matchAllocations } from "./rules/r3-alloc.ts";
 import { alignCopies } from "./rules/r4-copies.ts";
 import type { Absence } from "./rules/r9-absence.ts";
-import type { Bounds } from "./time-buckets.ts";
+import { fitsWindow, isOf, type WindowCounts, windowSide } from "./window-counts.ts";
 
 /** One operation of the guest and the request ids of its record, for tests and for whoever wants each of them. */
 export interface Pair {
@@ -28,10 +29,13 @@ export interface OperationContext {
   readonly whole: boolean;
   readonly ceiling: "EXACT" | "STRONG";
   /** What the host did in the window, when only a part of the process's life is asked for; null: all of it. */
-  readonly bounds: Bounds | null;
+  readonly inWindow: WindowCounts | null;
+  /** Calls of the VM by id that no line gives to a process. */
+  readonly unattributed: ReadonlyMap<number, CallTotals>;
 }
 
-interface Sides {
+/** What both sides have of an operation. */
+export interface Sides {
   readonly operation: OperationName;
   readonly guest: Side | null;
   readonly host: Side | null;
@@ -40,13 +44,6 @@ interface Sides {
   readonly asked: number | null;
   readonly rules: Confidence["rules"];
 }
-
-const GROUPS = {
-  alloc: ["alloc"],
-  "copy-in": ["copy-in"],
-  launch: ["launch", "gemm"],
-  "copy-out": ["copy-out"],
-} as const;
 
 /** The four operations of a process, guest and host side by side, and their records where they can be told one by one. */
 export function matchOperations(context: OperationContext): {
@@ -59,7 +56,7 @@ export function matchOperations(context: OperationContext): {
 
 /** What the guest's calls by id say of an operation; null where it does not count calls. */
 function countedSide({ calls, counted_by, coverage }: GuestProcess, operation: OperationName): Side | null {
-  const mine = calls.filter(({ call_id }) => isCall(call_id, ...GROUPS[operation]));
+  const mine = calls.filter(({ call_id }) => isOf(operation, call_id));
   if (mine.length === 0 && (counted_by === "lines" || coverage !== "full")) return null;
   if (counted_by === "lines") return null;
   const sumOf = (pick: (call: (typeof mine)[number]) => number | null): number | null =>
@@ -74,20 +71,27 @@ function countedSide({ calls, counted_by, coverage }: GuestProcess, operation: O
   };
 }
 
+/** The kernel's counts are of the window, and a list of the log is of the process's life. */
+function isCountedApart({ counted_by }: GuestProcess, counted: Side | null): boolean {
+  return counted_by === "kernel" && counted !== null;
+}
+
 function allocSides(context: OperationContext): Sides {
   const { guest, identified, whole, ceiling } = context;
   const counted = countedSide(guest, "alloc");
   const listed = guest.allocations;
   const isListed =
     !guest.cut.allocations && (listed.length > 0 || (guest.counted_by === "lines" && guest.coverage !== "none"));
-  const told: Side | null = isListed
-    ? {
-        count: listed.length,
-        records: counted?.count ?? null,
-        bytes: listed.reduce((sum, { bytes, failed }) => sum + (failed ? 0 : (bytes ?? 0)), 0),
-        failed: listed.filter(({ failed }) => failed).length,
-      }
-    : counted;
+  const told: Side | null = isCountedApart(guest, counted)
+    ? counted
+    : isListed
+      ? {
+          count: listed.length,
+          records: counted?.count ?? null,
+          bytes: listed.reduce((sum, { bytes, failed }) => sum + (failed ? 0 : (bytes ?? 0)), 0),
+          failed: listed.filter(({ failed }) => failed).length,
+        }
+      : counted;
   const process = identified.process;
   if (process === null) return { operation: "alloc", guest: told, host: null, pairs: [], asked: null, rules: ["R3"] };
   const matches = matchAllocations(listed, process.allocations.items, whole && process.allocations.isWhole);
@@ -104,7 +108,7 @@ function allocSides(context: OperationContext): Sides {
       },
     ];
   });
-  const host = hostSide(process, "alloc", context, {
+  const host = hostSide(process, "alloc", context, told, {
     count: opsOf(process),
     bytes: process.bytesAllocated,
     failed: process.allocations.items.filter(({ failed }) => failed).length - retriesOf(process),
@@ -138,15 +142,17 @@ function copyInSides(context: OperationContext): Sides {
   const counted = countedSide(guest, "copy-in");
   const listed = guest.copies_in.filter(({ bytes }) => bytes > 0);
   const isListed = !guest.cut.copies && listed.length > 0;
-  const told: Side | null = isListed
-    ? {
-        count: listed.length,
-        records: null,
-        bytes: listed.reduce((sum, { bytes }) => sum + bytes, 0),
-        // Its transport counts each try of a copy, and a copy that fails is tried twice.
-        failed: counted?.failed === 0 ? 0 : null,
-      }
-    : counted;
+  const told: Side | null = isCountedApart(guest, counted)
+    ? counted
+    : isListed
+      ? {
+          count: listed.length,
+          records: null,
+          bytes: listed.reduce((sum, { bytes }) => sum + bytes, 0),
+          // Its transport counts each try of a copy, and a copy that fails is tried twice.
+          failed: counted?.failed === 0 ? 0 : null,
+        }
+      : counted;
   const process = identified.process;
   if (process === null) return { operation: "copy-in", guest: told, host: null, pairs: [], asked: null, rules: ["R4"] };
   const alignment = alignCopies(listed, process.copiesIn.runs);
@@ -160,7 +166,7 @@ function copyInSides(context: OperationContext): Sides {
     return { operation: "copy-in", of: "copy", guest: index, first, last, level: atMost(best, ceiling) };
   });
   const failedCopies = alignment.matches.filter(({ failedAt }) => failedAt !== null).length;
-  const host = hostSide(process, "copy-in", context, {
+  const host = hostSide(process, "copy-in", context, told, {
     count:
       isListed && alignment.allFound && alignment.leftover === 0
         ? listed.length
@@ -178,7 +184,7 @@ function launchSides(context: OperationContext): Sides {
   const operation = "launch" as const;
   if (process === null) return { operation, guest: told, host: null, pairs: [], asked: null, rules: ["R7"] };
   const pairs = tripPairs(context, operation);
-  const host = hostSide(process, operation, context, {
+  const host = hostSide(process, operation, context, told, {
     count: process.launches + process.gemms,
     bytes: null,
     failed: process.launchesFailed + process.gemmsFailed,
@@ -195,7 +201,7 @@ function copyOutSides(context: OperationContext): Sides {
   if (process === null) return { operation, guest: told, host: null, pairs: [], asked: null, rules: ["R4"] };
   const runs = process.copiesOut.runs;
   const pairs = tripPairs(context, operation);
-  const host = hostSide(process, operation, context, {
+  const host = hostSide(process, operation, context, told, {
     // A guest that counts its transport's calls has counted what was tried again, too.
     count: estimateCopies(runs) - (told === null ? retriesOfRuns(runs) : 0),
     bytes: process.bytesOut,
@@ -212,23 +218,19 @@ function retriesOfRuns(runs: readonly ChunkRun[]): number {
   }).length;
 }
 
-const AMOUNT = { alloc: "alloc", "copy-in": "copyIn", launch: "launch", "copy-out": "copyOut" } as const;
-
 function hostSide(
   process: ProcessState,
   operation: OperationName,
-  { bounds }: OperationContext,
+  { guest, inWindow }: OperationContext,
+  told: Side | null,
   life: { readonly count: number; readonly bytes: number | null; readonly failed: number },
 ): Side {
-  const records = [...process.calls].reduce(
-    (sum, [callId, { count }]) => sum + (isCall(callId, ...GROUPS[operation]) ? count : 0),
-    0,
-  );
-  if (bounds === null) return { count: life.count, records, bytes: life.bytes, failed: Math.max(0, life.failed) };
-  const { most } = bounds;
-  const bytes = operation === "copy-in" ? most.bytesIn : operation === "copy-out" ? most.bytesOut : null;
-  const count = most[AMOUNT[operation]];
-  return { count, records: count, bytes, failed: null };
+  if (inWindow !== null) {
+    const fits = told !== null && fitsWindow(guest, told, operation, inWindow);
+    return windowSide(told, operation, inWindow.bounds, fits);
+  }
+  const records = recordsOf(process.calls, operation);
+  return { count: life.count, records, bytes: life.bytes, failed: Math.max(0, life.failed) };
 }
 
 /** Round trips of an operation that lie where their sequence numbers foretell them. */
@@ -241,7 +243,7 @@ function exactTrips(
   const { requests } = alignment;
   return guest.sequence.flatMap((trip, index) => {
     const request = requests.get(trip);
-    return request !== undefined && isCall(trip.call_id, ...GROUPS[operation]) ? [{ index, request }] : [];
+    return request !== undefined && isOf(operation, trip.call_id) ? [{ index, request }] : [];
   });
 }
 
@@ -260,105 +262,4 @@ function tripPairs(context: OperationContext, operation: OperationName): Pair[] 
 
 function atMost(level: Pair["level"], ceiling: "EXACT" | "STRONG"): Pair["level"] {
   return level === "EXACT" ? ceiling : level;
-}
-
-function resultOf(sides: Sides, context: OperationContext): OperationResult {
-  const { operation, guest, host, pairs } = sides;
-  const span = context.identified.process?.spans.get(operation);
-  const ops = pairs.filter(({ of }) => of !== "trip" || operation === "launch");
-  const trips = new Set(pairs.map(({ first }) => first)).size;
-  const matched =
-    operation === "copy-out"
-      ? Math.min(guest?.count ?? trips, trips)
-      : Math.max(new Set(ops.map(({ first }) => first)).size, 0);
-  const ok = context.bounds === null;
-  const known = guest !== null && host !== null && ok;
-  return {
-    operation,
-    guest,
-    host,
-    matched,
-    unmatched_guest: known && context.absence.proven ? Math.max(0, guest.count - host.count) : null,
-    unmatched_host: known && context.guest.coverage === "full" ? Math.max(0, host.count - guest.count) : null,
-    requests: span === undefined || span.first < 0 ? null : { first: span.first, last: span.last },
-    confidence: confidenceOf(sides, context, matched),
-    first: span === undefined ? null : { log: span.log, epoch: span.epoch, at: span.at },
-  };
-}
-
-function confidenceOf(sides: Sides, context: OperationContext, matched: number): Confidence {
-  const { guest, host, pairs, asked, rules } = sides;
-  const { identified, absence, bounds } = context;
-  const say = (
-    level: Confidence["level"],
-    reason: string,
-    more: Confidence["rules"] = [],
-    candidates: number | null = null,
-  ) => ({
-    level,
-    candidates,
-    rules: [...new Set([...rules, ...more])],
-    reason,
-  });
-  const isNone = host === null || host.count === 0;
-  if (isNone) {
-    const what = (guest?.count ?? 0) > 0 ? `the guest has ${guest?.count}, ` : "";
-    if (absence.proven) {
-      const asked = guest?.count === 0 ? "neither side has any" : `${what}the host has none`;
-      return say("ABSENT", `${asked}: ${absence.by}`, ["R9"]);
-    }
-    return say("UNKNOWN", `${what}the log shows none: ${absence.why}`, ["R9"]);
-  }
-  const { level, candidates, reason } = identified.confidence;
-  if (level === "AMBIGUOUS" || level === "UNKNOWN") return say(level, reason, ["R2"], candidates);
-  const everyExact = pairs.length > 0 && pairs.some((pair) => pair.level === "EXACT") && bounds === null;
-  const exact = new Set(pairs.filter((pair) => pair.level === "EXACT").map(({ first }) => first)).size;
-  const wanted = asked ?? guest?.count ?? null;
-  const failed = host.failed ?? 0;
-  if (
-    everyExact &&
-    wanted !== null &&
-    wanted > 0 &&
-    matched >= wanted &&
-    exact >= wanted &&
-    host.count - failed <= Math.max(matched, guest?.count ?? 0)
-  ) {
-    return say(
-      "EXACT",
-      wanted === 1 ? "it has its own record" : `each of ${wanted} has its own record`,
-      identified.confidence.rules,
-    );
-  }
-  if (guest === null)
-    return say("STRONG", "the host's records name this process; the guest's log does not tell of them", ["R2"]);
-  if (bounds !== null) {
-    const [least, most] = [bounds.least[AMOUNT[sides.operation]], host.count];
-    return guest.count >= least && guest.count <= most
-      ? say("STRONG", `the host has between ${least} and ${most} in this window`)
-      : say("AMBIGUOUS", `the host has between ${least} and ${most} in this window`, [], most);
-  }
-  const sameBytes = guest.bytes === null || host.bytes === null || guest.bytes === host.bytes || failed > 0;
-  const sameCount =
-    guest.count === host.count ||
-    (host.records !== null && guest.records === host.records) ||
-    guest.count === host.records;
-  if (sameCount && sameBytes) {
-    return say(
-      "STRONG",
-      guest.bytes !== null && host.bytes !== null
-        ? "as many on both sides, and as many bytes"
-        : "as many on both sides",
-    );
-  }
-  if (guest.bytes !== null && host.bytes !== null && guest.bytes === host.bytes)
-    return say("STRONG", "as many bytes on both sides");
-  if (context.guest.coverage !== "full" && host.count > guest.count) {
-    return say("STRONG", "the host has more; the guest's evidence is not whole", ["R2"]);
-  }
-  return say(
-    "AMBIGUOUS",
-    `${guest.count} in the guest, ${host.count} on the host`,
-    [],
-    Math.max(host.count, guest.count),
-  );
 }

@@ -1,12 +1,16 @@
 import type { CallEvent, MediatorLine, UnframedEvent, WrittenBetween } from "../../protocol/mediator-events.ts";
+import { amountsOf, NOT_DONE, tallyOf } from "./amounts.ts";
 import { BoundedList } from "./bounded-list.ts";
+import { type Burst, LAUNCH } from "./burst.ts";
+import { addOne, addTo, type CallTotals } from "./call-totals.ts";
 import { ChunkList } from "./chunk-list.ts";
 import { framingOf } from "./rules/r1-framing.ts";
 import type { HostAllocation } from "./rules/r3-alloc.ts";
 import type { HostPayload } from "./rules/r5-payload.ts";
 import type { Anchor } from "./rules/r7-sequence.ts";
 import type { Fault } from "./rules/r12-poison.ts";
-import { type Amounts, NOTHING, TimeBuckets } from "./time-buckets.ts";
+import { isGemm } from "./rules/r13-cublas.ts";
+import { type Amounts, TimeBuckets } from "./time-buckets.ts";
 
 /** A call of the process that failed, and what it follows from. */
 export interface HostFailure {
@@ -18,12 +22,8 @@ export interface HostFailure {
   readonly log: number;
   readonly epoch: number;
   readonly at: number;
-}
-
-/** Calls of one call id. */
-export interface CallTotals {
-  count: number;
-  failed: number;
+  /** Null where the log has no times. */
+  readonly when: WrittenBetween | null;
 }
 
 /** Where something of an operation was seen first, and its request ids. */
@@ -45,6 +45,7 @@ const TOTALS = [
   "gemms",
   "gemmsFailed",
   "gemmsUnknown",
+  "gemmsDoubtful",
   "suppressed",
   "records",
 ] as const;
@@ -54,6 +55,10 @@ export interface GemmTally extends Span {
   ok: number;
   failed: number;
   unknown: number;
+  /** Of the unknown, those that may be another process's. */
+  readonly doubtful: number;
+  /** When they were made. */
+  readonly times: { when: WrittenBetween | null; readonly amounts: Partial<Amounts> }[];
 }
 
 interface GrowingAnchor extends Anchor {
@@ -69,7 +74,6 @@ const MOST_FAILURES = 128;
 const MOST_PAYLOADS = 256;
 const MOST_TRANSPORTS = 64;
 const MOST_ANCHORS = 512;
-const MOST_CALL_IDS = 128;
 
 const isKind = <K extends MediatorLine["kind"]>(
   line: MediatorLine,
@@ -117,6 +121,8 @@ export class ProcessState {
   gemms = 0;
   gemmsFailed = 0;
   gemmsUnknown = 0;
+  /** Of the unknown: they name nobody, and another process lived. */
+  gemmsDoubtful = 0;
   /** Copies in that were told to have worked, and were not made. */
   suppressed = 0;
   records = 0;
@@ -154,26 +160,58 @@ export class ProcessState {
       if (requestId >= 0) this.inits.push(requestId);
       if (this.inits.length > MOST_TRANSPORTS * 2) this.inits.splice(0, MOST_TRANSPORTS);
     }
-    if (event.seq !== null && requestId >= 0) this.#noteAnchor(requestId - event.seq, event.seq);
-    const bytes = this.#operate(event, callId, requestId, failed);
+    if (event.seq !== null && requestId >= 0) this.#noteAnchor(requestId - event.seq, event.seq, event.seq);
+    if (event.kind === "call" && isGemm(callId)) {
+      this.addGemms(tallyOf(event));
+      return;
+    }
+    const done = this.#operate(event, callId, requestId, failed);
     if (event.when === null) this.buckets.setUntimed();
-    else this.buckets.add(event.when, amountsOf(callId, bytes, failed));
+    else this.buckets.add(event.when, amountsOf(callId, done));
   }
 
   /** The chunk after the last call, with the same size and the next numbers, and no word in the log beside them. */
   addNextChunk(requestId: number, seq: number, bytes: number, when: WrittenBetween | null): void {
-    this.records += 1;
-    this.lastRequest = requestId;
+    this.addNextChunks(requestId, seq, bytes, 1, when);
+  }
+
+  /** The same for several, of which the first has these numbers. */
+  addNextChunks(requestId: number, seq: number, bytes: number, times: number, when: WrittenBetween | null): void {
+    const last = requestId + times - 1;
+    this.records += times;
+    this.lastRequest = last;
     this.lastAt = when ?? this.lastAt;
-    addOne(this.calls, COPY_IN, false);
-    this.#noteAnchor(requestId - seq, seq);
+    addTo(this.calls, COPY_IN, { count: times, failed: 0 });
+    this.#noteAnchor(requestId - seq, seq, seq + times - 1);
     const { transport } = this;
-    this.copiesIn.add({ callId: COPY_IN, bytes, requestId, seq, address: null, failed: false, transport });
-    this.bytesIn += bytes;
+    this.copiesIn.add({ callId: COPY_IN, bytes, requestId, seq, address: null, failed: false, transport }, times);
+    this.bytesIn += bytes * times;
     const span = this.spans.get("copy-in");
-    if (span !== undefined) span.last = requestId;
+    if (span !== undefined) span.last = last;
     if (when === null) this.buckets.setUntimed();
-    else this.buckets.add(when, amountsOf(COPY_IN, bytes, false));
+    else this.buckets.add(when, amountsOf(COPY_IN, bytes));
+  }
+
+  /** What a burst noted of this process, from behind a launch of it to another one. `alone`: no other process lived. */
+  addBurst(burst: Burst, alone: boolean): void {
+    const last = burst.first + burst.certain - 1;
+    for (const [callId, count] of burst.counts()) {
+      if (callId === LAUNCH) {
+        addTo(this.calls, callId, { count, failed: 0 });
+        this.records += count;
+        this.launches += count;
+      } else this.addBetween(callId, { count, failed: 0 });
+      if (!isGemm(callId)) continue;
+      this.gemms += count;
+      this.gemmsUnknown += alone ? 0 : count;
+      this.gemmsDoubtful += alone ? 0 : count;
+    }
+    this.lastRequest = last;
+    this.lastGoodLaunch = last;
+    this.lastCallId = LAUNCH;
+    const span = this.spans.get("launch");
+    if (span !== undefined) span.last = last;
+    this.buckets.setUntimed();
   }
 
   /** Calls that name nobody and stand between two of this process. */
@@ -184,13 +222,15 @@ export class ProcessState {
     this.failed += totals.failed;
   }
 
-  /** Matrix products, whose lines name nobody, that stand between two calls of this process. */
+  /** Matrix products: those that name this process, and those that name nobody between two calls of it. */
   addGemms(tally: GemmTally): void {
     this.gemms += tally.ok + tally.failed + tally.unknown;
     this.gemmsFailed += tally.failed;
     this.gemmsUnknown += tally.unknown;
+    this.gemmsDoubtful += tally.doubtful;
     const { first, last, log, epoch, at } = tally;
     if (tally.ok > 0) this.lastGoodLaunch = Math.max(this.lastGoodLaunch, last);
+    for (const { when, amounts } of tally.times) this.buckets.add(when, amounts);
     const span = this.spans.get("launch");
     if (span === undefined) this.spans.set("launch", { first, last, log, epoch, at });
     else span.last = last;
@@ -202,6 +242,7 @@ export class ProcessState {
     for (const one of processes) {
       for (const [callId, totals] of one.calls) addTo(all.calls, callId, totals);
       for (const allocation of one.allocations.items) all.allocations.push(allocation);
+      all.inits.push(...one.inits);
       all.copiesIn.addRuns(one.copiesIn.runs);
       all.copiesOut.addRuns(one.copiesOut.runs);
       for (const failure of one.failures.items) all.noteFailure(failure);
@@ -244,22 +285,21 @@ export class ProcessState {
     if (!failed) return;
     this.failed += 1;
     if (event.kind !== "call") return;
-    const { log, epoch, terminatorAt: at, status } = event;
-    this.noteFailure({ requestId, callId, status, root, log, epoch, at });
+    const { log, epoch, terminatorAt: at, status, when } = event;
+    this.noteFailure({ requestId, callId, status, root, log, epoch, at, when });
   }
 
-  #noteAnchor(offset: number, seq: number): void {
+  #noteAnchor(offset: number, firstSeq: number, lastSeq: number): void {
     const last = this.anchors.last();
-    if (last !== undefined && last.offset === offset && seq >= last.lastSeq) last.lastSeq = seq;
-    else this.anchors.push({ offset, firstSeq: seq, lastSeq: seq });
+    if (last !== undefined && last.offset === offset && firstSeq >= last.lastSeq) last.lastSeq = lastSeq;
+    else this.anchors.push({ offset, firstSeq, lastSeq });
   }
 
-  /** The bytes that went through. */
+  /** The bytes that went through; -1: it did not do its work. */
   #operate(event: Event, callId: number, requestId: number, failed: boolean): number {
     switch (callId) {
       case 0x30:
-        this.#alloc(event, requestId, failed);
-        return 0;
+        return this.#alloc(event, requestId, failed);
       case 0x32:
       case 0x3c:
         return this.#copyIn(event, callId, requestId, failed);
@@ -270,15 +310,18 @@ export class ProcessState {
         this.#span("launch", requestId, event);
         this.launches += 1;
         // Only the line after the synchronisation says that the kernel ran.
-        if (failed || lineOf(event, "launch-ok") === undefined) this.launchesFailed += 1;
-        else this.lastGoodLaunch = requestId;
+        if (failed || lineOf(event, "launch-ok") === undefined) {
+          this.launchesFailed += 1;
+          return NOT_DONE;
+        }
+        this.lastGoodLaunch = requestId;
         return 0;
       default:
         return 0;
     }
   }
 
-  #alloc(event: Event, requestId: number, failed: boolean): void {
+  #alloc(event: Event, requestId: number, failed: boolean): number {
     this.#span("alloc", requestId, event);
     const bytes = lineOf(event, "alloc-start")?.bytes ?? null;
     const done = lineOf(event, "alloc-ok");
@@ -290,6 +333,7 @@ export class ProcessState {
       transport: this.transport,
     });
     if (!failed) this.bytesAllocated += bytes ?? 0;
+    return failed || done === undefined ? NOT_DONE : 0;
   }
 
   #copyIn(event: Event, callId: number, requestId: number, failed: boolean): number {
@@ -298,7 +342,7 @@ export class ProcessState {
       const { payloadBytes: bytes, seq } = event;
       this.copiesIn.add({ callId, bytes, requestId, seq, address: null, failed, transport: this.transport });
       if (!failed) this.bytesIn += bytes;
-      return failed ? 0 : bytes;
+      return failed ? NOT_DONE : bytes;
     }
     const async = lineOf(event, "copy-in-async");
     const started = lineOf(event, "copy-in-start");
@@ -311,7 +355,7 @@ export class ProcessState {
       const hash = async.hash.toString(16).padStart(16, "0");
       this.payloads.push({ seq: async.seq, bytes: async.bytes, hash, requestId });
     }
-    if (failed) return 0;
+    if (failed) return NOT_DONE;
     this.bytesIn += bytes ?? 0;
     return bytes ?? 0;
   }
@@ -324,7 +368,7 @@ export class ProcessState {
     // A copy larger than the executor takes brings status 0 and no data, and no line of success.
     const done = !failed && lineOf(event, "copy-out-ok") !== undefined;
     this.copiesOut.add({ callId, bytes, requestId, seq: null, address, failed: !done, transport: this.transport });
-    if (!done) return 0;
+    if (!done) return NOT_DONE;
     this.bytesOut += bytes ?? 0;
     return bytes ?? 0;
   }
@@ -337,39 +381,4 @@ export class ProcessState {
       this.spans.set(operation, { first: requestId, last: requestId, log, epoch, at });
     } else span.last = requestId;
   }
-}
-
-export function addOne(totals: Map<number, CallTotals>, callId: number, failed: boolean): void {
-  const known = totals.get(callId);
-  if (known === undefined) addTo(totals, callId, { count: 1, failed: failed ? 1 : 0 });
-  else {
-    known.count += 1;
-    if (failed) known.failed += 1;
-  }
-}
-
-function amountsOf(callId: number, bytes: number, failed: boolean): Amounts {
-  const base = { ...NOTHING, records: 1, failed: failed ? 1 : 0 };
-  switch (callId) {
-    case 0x30:
-      return { ...base, alloc: 1 };
-    case 0x32:
-    case 0x3c:
-      return { ...base, copyIn: 1, bytesIn: bytes };
-    case 0x33:
-      return { ...base, copyOut: 1, bytesOut: bytes };
-    case 0x50:
-    case 0x51:
-      return { ...base, launch: 1 };
-    default:
-      return base;
-  }
-}
-
-export function addTo(totals: Map<number, CallTotals>, callId: number, { count, failed }: CallTotals): void {
-  const known = totals.get(callId);
-  if (known !== undefined) {
-    known.count += count;
-    known.failed += failed;
-  } else if (totals.size < MOST_CALL_IDS) totals.set(callId, { count, failed });
 }

@@ -9,6 +9,8 @@ export interface HostRecord {
 
 /** Sizes are powers of two: a place is then found by a mask. */
 const FIRST_SIZE = 256;
+/** Another power of two: growing copies everything. */
+const GROWTH = 8;
 /** Calls of one VM that can be looked up one by one: some minutes of a busy one, 16 bytes each. */
 const MOST = 32_768;
 const NO_PID = 0;
@@ -66,18 +68,19 @@ export class RecordRing {
 
   #grow(): void {
     const [ids, calls, statuses, pids, size] = [this.#ids, this.#calls, this.#statuses, this.#pids, this.#size];
-    this.#size = Math.min(this.#most, size * 2);
+    this.#size = Math.min(this.#most, size * GROWTH);
     this.#ids = new Uint32Array(this.#size);
     this.#calls = new Uint32Array(this.#size);
     this.#statuses = new Int32Array(this.#size);
     this.#pids = new Uint32Array(this.#size);
-    ids.forEach((id, from) => {
-      if (id === 0) return;
+    for (let from = 0; from < size; from += 1) {
+      const id = ids[from] ?? 0;
+      if (id === 0) continue;
       const to = (id - 1) & (this.#size - 1);
       this.#ids[to] = id;
       this.#calls[to] = calls[from] ?? 0;
       this.#statuses[to] = statuses[from] ?? 0;
       this.#pids[to] = pids[from] ?? NO_PID;
-    });
+    }
   }
 }

@@ -61,6 +61,14 @@ export const operationSchema = z.strictObject({
   matched: count.describe("guest operations whose host record was found one by one"),
   unmatched_guest: count.nullable().describe("guest operations without a host record; null where nobody can tell"),
   unmatched_host: count.nullable().describe("host records without a guest operation; null where nobody can tell"),
+  good: count
+    .nullable()
+    .describe("the host's records that surely went well, and in the window; null: the host's log cannot tell"),
+  before: count
+    .nullable()
+    .describe(
+      "good records of these processes until the window ends; null: no window, or the times of the log do not tell",
+    ),
   requests: z
     .strictObject({ first: count, last: count })
     .nullable()
@@ -180,6 +188,7 @@ export const matchResultSchema = z.strictObject({
         "handles-of-before-restart",
         "lost-call",
         "duplicate-vm-id",
+        "fault-of-another-vm",
       ]),
       text: z.string(),
       confidence: confidenceSchema,

@@ -1,3 +1,4 @@
+import { type OtherFault, otherFaultText } from "./fault-of-others.ts";
 import type { GuestEvidence, GuestProcess } from "./guest-evidence.ts";
 import type { HostState } from "./host-state.ts";
 import type { Identified } from "./identity.ts";
@@ -13,20 +14,24 @@ const strong = (rules: Suspicion["confidence"]["rules"], reason: string): Suspic
   reason,
 });
 
+export interface SuspicionInput {
+  readonly evidence: GuestEvidence;
+  readonly found: readonly { readonly guest: GuestProcess; readonly identified: Identified }[];
+  readonly vm: VmState | undefined;
+  readonly host: HostState;
+  readonly stub: StubState | null;
+  readonly otherFault: OtherFault | null;
+}
+
 /** What may be wrong although every result is 0, and what else does not show as an error. */
-export function suspicionsOf(
-  evidence: GuestEvidence,
-  found: readonly { readonly guest: GuestProcess; readonly identified: Identified }[],
-  vm: VmState | undefined,
-  host: HostState,
-  stub: StubState | null,
-): Suspicion[] {
+export function suspicionsOf({ evidence, found, vm, host, stub, otherFault }: SuspicionInput): Suspicion[] {
   return [
     ...found.flatMap(({ guest, identified }) => payloadMismatch(guest, identified)),
     ...mixedPaths(evidence),
     ...wrongSource(evidence, stub),
     ...suppressedCopies(found),
     ...crash(vm, host),
+    ...(otherFault === null ? [] : [faultOfOther(otherFault)]),
     ...(vm?.isShared === true ? [sharedId()] : []),
   ];
 }
@@ -125,6 +130,14 @@ function crash(vm: VmState | undefined, host: HostState): Suspicion[] {
       confidence: strong(["R1"], "the log's last lines are that launch, without a terminator"),
     },
   ];
+}
+
+function faultOfOther(fault: OtherFault): Suspicion {
+  return {
+    what: "fault-of-another-vm",
+    text: otherFaultText(fault),
+    confidence: strong(["R12"], "the executor's own lines, between this VM's calls"),
+  };
 }
 
 function sharedId(): Suspicion {

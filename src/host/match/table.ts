@@ -35,6 +35,7 @@ export function renderMatch({ result, forOperator }: MatchOutcome, { width, asci
     "",
     ...verdictLines(result, width),
     ...culpritLines(forOperator.culprits, result.vm_id, width),
+    ...domainLines(forOperator.duplicateDomains, result.vm_id, width),
     ...result.suspicions.flatMap(({ what, text }) => folded(`! ${what}: ${text}`, "    ", width)),
     "",
     "  The six criteria",
@@ -139,6 +140,12 @@ function culpritLines(culprits: readonly Culprit[], vmId: number, width: number)
       "  ",
     ),
   );
+}
+
+/** For the host's operator alone: which domains speak with one VM id. */
+function domainLines(domains: readonly number[], vmId: number, width: number): string[] {
+  if (domains.length < 2) return [];
+  return folded(`Host only: the domains ${domains.join(", ")} connected as vm ${vmId}`, "    ", width, "  ");
 }
 
 function folded(text: string, indent: string, width: number, firstIndent = indent): string[] {

@@ -1,26 +1,39 @@
 import type { WrittenBetween } from "../../protocol/mediator-events.ts";
 
-/** What is counted over time: operations by kind. */
-export interface Amounts {
-  readonly alloc: number;
-  readonly copyIn: number;
-  readonly bytesIn: number;
-  readonly launch: number;
-  readonly copyOut: number;
-  readonly bytesOut: number;
-  readonly failed: number;
-  readonly records: number;
-}
+const KEYS = [
+  "records",
+  "alloc",
+  "allocFailed",
+  "copyIn",
+  "copyInFailed",
+  "bytesIn",
+  "launch",
+  "launchFailed",
+  "launchUnknown",
+  "launchDoubtful",
+  "copyOut",
+  "copyOutFailed",
+  "bytesOut",
+] as const;
+
+/** What is counted over time: records and operations by kind. A matrix product is a launch; doubtful: that
+ * may be another process's, and nobody knows how it ended. */
+export type Amounts = Readonly<Record<(typeof KEYS)[number], number>>;
 
 export const NOTHING: Amounts = {
+  records: 0,
   alloc: 0,
+  allocFailed: 0,
   copyIn: 0,
+  copyInFailed: 0,
   bytesIn: 0,
   launch: 0,
+  launchFailed: 0,
+  launchUnknown: 0,
+  launchDoubtful: 0,
   copyOut: 0,
+  copyOutFailed: 0,
   bytesOut: 0,
-  failed: 0,
-  records: 0,
 };
 
 /** Between how much and how much of something lies in a window: records at its edges may be on either side. */
@@ -29,19 +42,34 @@ export interface Bounds {
   readonly most: Amounts;
 }
 
+/**
+ * A window as far as it is known, milliseconds on the host's clock: it lies in the span from `from` to `to`, and holds the one
+ * from `innerFrom` to `innerTo` (which is empty when the clocks differ by more than the window is long).
+ */
+export interface HostWindow {
+  readonly from: number;
+  readonly to: number;
+  readonly innerFrom: number;
+  readonly innerTo: number;
+}
+
 interface Bucket {
   /** No record of it was written before this moment, or after that one; milliseconds. */
   from: number;
   to: number;
-  amounts: Amounts;
+  /** When the first of it had been read. */
+  readonly first: number;
+  readonly amounts: Record<keyof Amounts, number>;
 }
 
-const FINE_MS = 1000;
-const MOST = 96;
+const FINE_MS = 250;
+const MOST = 192;
 
 /**
  * Amounts over time in bounded memory: fine for what is young, coarser the older it is. Where the log had no times, it
  * is empty and `between` says so.
+ *
+ * INVARIANT: each record lies in one bucket, and was written between its `from` and its `to`.
  */
 export class TimeBuckets {
   #buckets: Bucket[] = [];
@@ -52,35 +80,50 @@ export class TimeBuckets {
     this.#untimed = true;
   }
 
-  add(when: WrittenBetween, amounts: Amounts): void {
-    const from = when.notBefore ?? Number.NEGATIVE_INFINITY;
-    const last = this.#buckets.at(-1);
-    if (last !== undefined && when.notAfter - last.from < FINE_MS) {
-      last.to = Math.max(last.to, when.notAfter);
-      last.amounts = sum(last.amounts, amounts);
+  /** Null for `when`: at no known time. */
+  add(when: WrittenBetween | null, amounts: Partial<Amounts>): void {
+    if (when === null) {
+      this.#untimed = true;
       return;
     }
-    this.#buckets.push({ from, to: when.notAfter, amounts });
+    const from = when.notBefore ?? Number.NEGATIVE_INFINITY;
+    const last = this.#buckets.at(-1);
+    if (last !== undefined && isNear(last, from, when.notAfter)) {
+      last.from = Math.min(last.from, from);
+      last.to = Math.max(last.to, when.notAfter);
+      include(last.amounts, amounts);
+      return;
+    }
+    this.#buckets.push({ from, to: when.notAfter, first: when.notAfter, amounts: { ...NOTHING, ...amounts } });
     if (this.#buckets.length > MOST) this.#coarsen();
   }
 
   /** Adds those of another one. */
   absorb(other: TimeBuckets): void {
     if (other.#untimed) this.#untimed = true;
-    this.#buckets = [...this.#buckets, ...other.#buckets.map((bucket) => ({ ...bucket }))].sort((a, b) => a.to - b.to);
+    const copies = other.#buckets.map((bucket) => ({ ...bucket, amounts: { ...bucket.amounts } }));
+    this.#buckets = [...this.#buckets, ...copies].sort((a, b) => a.to - b.to);
     while (this.#buckets.length > MOST) this.#coarsen();
   }
 
-  /** What was written in a window; null when nothing here has a time. */
-  between(from: number, to: number): Bounds | null {
+  /** What was written in a window; null when something here has no time. */
+  between({ from, to, innerFrom, innerTo }: HostWindow): Bounds | null {
     if (this.#untimed) return null;
-    let [least, most] = [NOTHING, NOTHING];
+    const [least, most] = [{ ...NOTHING }, { ...NOTHING }];
     for (const bucket of this.#buckets) {
       if (bucket.to < from || bucket.from > to) continue;
-      most = sum(most, bucket.amounts);
-      if (bucket.from >= from && bucket.to <= to) least = sum(least, bucket.amounts);
+      include(most, bucket.amounts);
+      if (bucket.from >= innerFrom && bucket.to <= innerTo) include(least, bucket.amounts);
     }
     return { least, most };
+  }
+
+  /** What was surely written before a moment; null when something here has no time. */
+  before(moment: number): Amounts | null {
+    if (this.#untimed) return null;
+    const all = { ...NOTHING };
+    for (const bucket of this.#buckets) if (bucket.to < moment) include(all, bucket.amounts);
+    return all;
   }
 
   /** Joins the two neighbours of the older half that span the least time together. */
@@ -95,19 +138,20 @@ export class TimeBuckets {
     }
     const [one, two] = [this.#buckets[best], this.#buckets[best + 1]];
     if (one === undefined || two === undefined) return;
-    this.#buckets.splice(best, 2, { from: one.from, to: two.to, amounts: sum(one.amounts, two.amounts) });
+    include(one.amounts, two.amounts);
+    one.from = Math.min(one.from, two.from);
+    one.to = Math.max(one.to, two.to);
+    this.#buckets.splice(best + 1, 1);
   }
 }
 
-export function sum(a: Amounts, b: Amounts): Amounts {
-  return {
-    alloc: a.alloc + b.alloc,
-    copyIn: a.copyIn + b.copyIn,
-    bytesIn: a.bytesIn + b.bytesIn,
-    launch: a.launch + b.launch,
-    copyOut: a.copyOut + b.copyOut,
-    bytesOut: a.bytesOut + b.bytesOut,
-    failed: a.failed + b.failed,
-    records: a.records + b.records,
-  };
+/** Of the same read, or of one so soon after it that nothing is lost. A pipe's reads do not tell since when they wait. */
+function isNear(last: Bucket, from: number, to: number): boolean {
+  if (from === last.from && to === last.to) return true;
+  if (from === Number.NEGATIVE_INFINITY) return last.from === from && to - last.first < FINE_MS;
+  return to - last.from < FINE_MS;
+}
+
+function include(all: Record<keyof Amounts, number>, more: Partial<Amounts>): void {
+  for (const key of KEYS) all[key] += more[key] ?? 0;
 }

@@ -4,12 +4,17 @@ import { causeOfResult } from "../../checks/host-errors.ts";
 import { causeOfTransportError } from "../../checks/transport-errors.ts";
 import { TRANSPORT_ERRORS } from "../../protocol/status.ts";
 import { HOPS, type Hop } from "../../protocol/vocabulary.ts";
+import { isCorroborated, UNCORROBORATED } from "./corroboration.ts";
+import { TRANSPORT_FAILED } from "./failures.ts";
+import { type OtherFault, otherFaultText } from "./fault-of-others.ts";
 import type { FailureResult, JoinedVerdict, OperationName, OperationResult, ProcessResult } from "./result.ts";
 
 export interface JudgedProcess {
   readonly result: ProcessResult;
   /** Request of its last launch that went well; -1: none did. */
   readonly lastGoodLaunch: number;
+  /** Only a window of its life was compared, of a process whose start the log has or has not; null: all of it was. */
+  readonly window: { readonly startsInLog: boolean } | null;
 }
 
 export interface VerdictInput {
@@ -24,12 +29,16 @@ export interface VerdictInput {
    */
   readonly workOfVm: number | null;
   readonly isShared: boolean;
+  /** Another VM's fault in the window, or in the lives of these processes. */
+  readonly otherFault: OtherFault | null;
   /** The log has a call of this VM. */
   readonly isInLog: boolean;
 }
 
 const OTHER_TRANSPORT_ERROR: CauseId = "VG-C12";
 const CPU_INSTEAD: CauseId = "VG-O12";
+const BROKEN_CONTEXT: CauseId = "VG-H06";
+const OWN_VM_ID = "Give each VM on the host a VM id of its own (the device's vm_id), and restart those VMs.";
 
 type State = JoinedVerdict["state"];
 
@@ -44,17 +53,22 @@ export function joinedVerdict(input: VerdictInput): JoinedVerdict {
   const judged = input.processes.map((one) => ({ process: one.result, ...judgeProcess(one) }));
   const executing = judged.find(({ state }) => state === "executing");
   const refuted = judged.find(({ state }) => state === "refuted");
-  if (input.isShared)
-    return verdict("not known", "two VMs use this VM id, so nobody can say whose calls these are", null, null, []);
+  if (input.isShared) {
+    const why = "two VMs use this VM id, so nobody can say whose calls these are";
+    return verdict("not known", why, null, null, [], [OWN_VM_ID]);
+  }
+  const { otherFault } = input;
   if (executing !== undefined && refuted === undefined) {
     const alone =
       executing.process.counted_by === "none" ? " (by the host's log alone: nothing of the guest was given)" : "";
+    const fault = otherFault === null ? "" : `; ${otherFaultText(otherFault)}`;
     return verdict(
       "executing",
-      `the calls of this VM ran on the GPU: ${executing.why}${alone}`,
+      `the calls of this VM ran on the GPU: ${executing.why}${alone}${fault}`,
       null,
       null,
       doneHops(executing.process),
+      otherFault?.isLast === true ? [causeOf(BROKEN_CONTEXT).remedy.text] : [],
     );
   }
   if (refuted !== undefined) {
@@ -66,6 +80,13 @@ export function joinedVerdict(input: VerdictInput): JoinedVerdict {
     return verdict("refuted", why, "workload", CPU_INSTEAD, []);
   }
   const [first] = judged;
+  if (otherFault?.isLast === true && otherFault.stands && first?.failure == null) {
+    const { hop, remedy } = causeOf(BROKEN_CONTEXT);
+    const ok =
+      first === undefined ? [] : doneHops(first.process).filter((done) => done !== "executor" && done !== "gpu");
+    const why = `${first?.why ?? "no process of this VM called"}; ${otherFaultText(otherFault)}`;
+    return verdict("not known", why, hop, BROKEN_CONTEXT, ok, [remedy.text]);
+  }
   if (!input.isInLog && first?.failure == null) {
     return verdict("not known", "the mediator's log has no call of this VM", null, null, []);
   }
@@ -75,30 +96,27 @@ export function joinedVerdict(input: VerdictInput): JoinedVerdict {
   return broken("not known", first.why, first.failure, first.process);
 }
 
-function judgeProcess({ result: process, lastGoodLaunch }: JudgedProcess): ProcessVerdict {
+function judgeProcess({ result: process, lastGoodLaunch, window }: JudgedProcess): ProcessVerdict {
   const failure = process.first_failure;
   const named = process.pid === null ? "this VM's processes" : `process ${process.pid}`;
   const [alloc, copyIn, launch, copyOut] = ["alloc", "copy-in", "launch", "copy-out"].map((name) =>
     operationOf(process, name),
   );
   const done = [alloc, copyIn, launch, copyOut].filter((operation) => operation !== undefined && isDone(operation));
+  const earlier = window === null ? [] : [alloc, copyIn].filter((one) => one !== undefined && isEarlier(one, window));
+  const isComplete = done.length === 4 || (isDone(launch) && isDone(copyOut) && done.length + earlier.length === 4);
   const launched = launch?.host ?? null;
-  const goodLaunches = (launched?.count ?? 0) - (launched?.failed ?? 0);
+  const goodLaunches = launch?.good ?? 0;
+  const allFailed = launched !== null && launched.count > 0 && (launched.failed ?? 0) >= launched.count;
   const after = failure?.request_id != null && failure.request_id > lastGoodLaunch;
-  if (done.length === 4 && goodLaunches > 0 && !after && !isCorroborated(process)) {
-    const why =
-      "the host's records name its pid, and nothing that the guest tells shows that they are not an earlier process's";
-    return { state: "not known", why: `${named}: ${why}`, failure };
+  if (isComplete && !after && !isCorroborated(process)) {
+    return { state: "not known", why: `${named}: ${UNCORROBORATED}`, failure };
   }
-  if (done.length === 4 && goodLaunches > 0 && !after) {
+  if (isComplete && !after) {
     const with_ = failure === null ? "" : `; ${failure.error} in between`;
-    return {
-      state: "executing",
-      why: `${named}: alloc, copy in, launch and copy out are in the host's log${with_}`,
-      failure,
-    };
+    return { state: "executing", why: `${named}: ${shownBy(process, earlier)}${with_}`, failure };
   }
-  if (launched !== null && launched.count > 0 && goodLaunches === 0) {
+  if (launched !== null && allFailed && isSure(launch)) {
     return {
       state: "refuted",
       why: `${named}: ${launched.count === 1 ? "its only launch" : `each of its ${launched.count} launches`} failed on the host${failureText(failure)}`,
@@ -127,7 +145,10 @@ function judgeProcess({ result: process, lastGoodLaunch }: JudgedProcess): Proce
       failure,
     };
   }
-  if (failure !== null && goodLaunches === 0) {
+  if (failure !== null && allFailed) {
+    return { state: "not known", why: `${named}: ${failure.error} in ${failure.name}`, failure };
+  }
+  if (failure !== null && (launched?.count ?? 0) === 0) {
     const then = failure.seen_by === "guest" ? "" : ", and it launched nothing";
     return { state: "not known", why: `${named}: ${failure.error} in ${failure.name}${then}`, failure };
   }
@@ -144,27 +165,35 @@ function failureText(failure: FailureResult | null): string {
   return `; its first failure is ${failure.error} in ${failure.name}${where}`;
 }
 
-/**
- * Whether something that the guest itself tells fits the host's records. A pid alone does not: pids come again, and the
- * log has no times.
- */
-function isCorroborated({ identity, operations, counted_by }: ProcessResult): boolean {
-  // Nothing of the guest was given: the host's log is asked alone, and the statement says so.
-  if (counted_by === "none") return true;
-  const fits = ({ guest, confidence }: OperationResult) =>
-    guest !== null && guest.count > 0 && (confidence.level === "EXACT" || confidence.level === "STRONG");
-  return identity.level === "EXACT" || operations.some(fits);
-}
-
 function operationOf({ operations }: ProcessResult, name: string): OperationResult | undefined {
   return operations.find(({ operation }) => operation === (name satisfies string));
 }
 
 /** The host did at least one of it for this process, and well. */
-export function isDone({ host, confidence }: OperationResult): boolean {
-  return (
-    (confidence.level === "EXACT" || confidence.level === "STRONG") && host !== null && host.count > (host.failed ?? 0)
-  );
+export function isDone(operation: OperationResult | undefined): boolean {
+  return isSure(operation) && (operation?.good ?? 0) > 0;
+}
+
+const isSure = (operation: OperationResult | undefined): boolean =>
+  operation?.confidence.level === "EXACT" || operation?.confidence.level === "STRONG";
+
+/**
+ * A model that is loaded already takes no allocation and needs no copy in: they lie before the window, in the log or
+ * before its start. Not when the guest made some in the window, which must be found there.
+ */
+function isEarlier(operation: OperationResult, { startsInLog }: { readonly startsInLog: boolean }): boolean {
+  if ((operation.guest?.count ?? 0) > 0 || isDone(operation)) return false;
+  return (operation.before ?? 0) > 0 || !startsInLog;
+}
+
+function shownBy({ identity }: ProcessResult, earlier: readonly (OperationResult | undefined)[]): string {
+  const byVm = identity.rules.includes("R0") ? " (by the VM alone: this mediator names no process)" : "";
+  if (earlier.length === 0) return `alloc, copy in, launch and copy out are in the host's log${byVm}`;
+  const names = earlier.map((one) => (one?.operation === "alloc" ? "allocations" : "copies in")).join(" and ");
+  const start = "launches and copies out of this window are in the host's log, and";
+  return earlier.every((one) => (one?.before ?? 0) > 0)
+    ? `${start} before it the ${names}${byVm}`
+    : `${start} the ${names} lie before it, or before the log begins${byVm}`;
 }
 
 function isNothing({ operations }: ProcessResult): boolean {
@@ -174,6 +203,7 @@ function isNothing({ operations }: ProcessResult): boolean {
 function broken(state: State, why: string, failure: FailureResult | null, process: ProcessResult): JoinedVerdict {
   if (failure === null) return verdict(state, why, null, null, doneHops(process));
   const cause = causeOfFailure(failure);
+  if (cause === null) return verdict(state, `${why}${originText(failure)}`, null, null, doneHops(process));
   const { hop, remedy } = causeOf(cause);
   return verdict(state, `${why}${originText(failure)}`, hop, cause, doneHops(process), [remedy.text]);
 }
@@ -197,7 +227,9 @@ export function originText({ origin, request_id }: FailureResult): string {
   }
 }
 
-export function causeOfFailure({ status, error, seen_by, origin }: FailureResult): CauseId {
+/** Null: that it was the transport is all that is known. */
+export function causeOfFailure({ status, error, seen_by, origin }: FailureResult): CauseId | null {
+  if (error === TRANSPORT_FAILED) return null;
   if (origin.by === "another-vm" || origin.by === "this-vm") return "VG-H06";
   const transport = TRANSPORT_ERRORS.find(({ name }) => name === error);
   const named = transport === undefined ? OTHER_TRANSPORT_ERROR : causeOfTransportError(transport.code);

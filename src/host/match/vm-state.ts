@@ -1,14 +1,16 @@
 import { isCall } from "../../protocol/call-ids.ts";
 import type { CallEvent, UnframedEvent } from "../../protocol/mediator-events.ts";
 import { BoundedList } from "./bounded-list.ts";
-import { addOne, addTo, type CallTotals, type GemmTally, type HostFailure, ProcessState } from "./process-state.ts";
+import { type Burst, LAUNCH } from "./burst.ts";
+import { addTo } from "./call-totals.ts";
+import { ProcessState } from "./process-state.ts";
 import { RecordRing } from "./record-ring.ts";
 import { framingOf } from "./rules/r1-framing.ts";
 import { isVmIdShared, type Whose, whoseCall } from "./rules/r2-identity.ts";
 import type { Fault } from "./rules/r12-poison.ts";
-import { gemmOutcome } from "./rules/r13-cublas.ts";
 import { isProbe } from "./rules/r14-probe.ts";
-import { NOTHING, TimeBuckets } from "./time-buckets.ts";
+import { type HostWindow, TimeBuckets } from "./time-buckets.ts";
+import { nobodys, type Unattributed, Waiting } from "./waiting.ts";
 
 /** Request ids that have no record. */
 export interface RequestGap {
@@ -25,11 +27,18 @@ export interface Rejected {
   readonly after: number;
 }
 
+/** A fault of another VM, which broke the context of this one too. */
+export interface FaultOfOther {
+  readonly fault: Fault;
+  /** This VM's last request before it. */
+  readonly after: number;
+}
+
 /** Calls of work, by id. */
-const WORK: ReadonlySet<number> = new Set(
-  Array.from({ length: 256 }, (_, id) => id).filter((id) => isCall(id, "alloc", "copy-in", "launch", "gemm")),
+const WORK: readonly boolean[] = Array.from({ length: 256 }, (_, id) =>
+  isCall(id, "alloc", "copy-in", "launch", "gemm"),
 );
-const ONE_CALL = { ...NOTHING, records: 1 };
+const ONE_CALL = { records: 1 };
 const MOST_PROCESSES = 128;
 const MOST_OWNERS = 256;
 const WHOLE_VM: Whose = whoseCall(null, 0);
@@ -37,54 +46,21 @@ const MOST_GAPS = 512;
 const MOST_REJECTIONS = 512;
 const MOST_UNFRAMED = 64;
 const MOST_DOMAINS = 64;
+const MOST_FAULTS = 64;
 /** Runs of the mediator of which it is remembered which domains connected. */
 const KEPT_EPOCHS = 16;
 const CLEANUP = 0xfe;
 const COPY_IN = 0x32;
-const FIRST_GEMM = 0xb4;
-const LAST_GEMM = 0xba;
-
-const isGemm = (callId: number): boolean => callId >= FIRST_GEMM && callId <= LAST_GEMM;
-
-const MOST_WAITING_FAILURES = 128;
-
 const isPlainChunk = ({ status, sound, lines, seq, payloadBytes }: CallEvent): boolean =>
   status === 0 && sound && lines.length === 0 && seq !== null && payloadBytes !== null;
 
-/** Calls that name nobody, until it is known between whose calls they stand. */
-class Waiting {
-  #totals = new Map<number, CallTotals>();
-  #gemms: GemmTally | null = null;
-  #failures: HostFailure[] = [];
-
-  add(call: CallEvent, root: Fault | null): void {
-    const { requestId, callId, status, log, epoch, terminatorAt: at } = call;
-    addOne(this.#totals, callId, status !== 0);
-    if (isGemm(callId)) {
-      this.#gemms ??= { ok: 0, failed: 0, unknown: 0, first: requestId, last: requestId, log, epoch, at };
-      this.#gemms[gemmOutcome(call)] += 1;
-      this.#gemms.last = requestId;
-    }
-    if (status !== 0 && this.#failures.length < MOST_WAITING_FAILURES) {
-      this.#failures.push({ requestId, callId, status, root, log, epoch, at });
-    }
-  }
-
-  /** `process`: whose calls stand on both sides; null: those of two. */
-  giveTo(process: ProcessState | null, unattributed: Map<number, CallTotals>): void {
-    if (this.#totals.size === 0) return;
-    for (const [callId, totals] of this.#totals) {
-      if (process === null) addTo(unattributed, callId, totals);
-      else process.addBetween(callId, totals);
-    }
-    if (process !== null) {
-      if (this.#gemms !== null) process.addGemms(this.#gemms);
-      for (const failure of this.#failures) process.noteFailure(failure);
-    }
-    this.#totals = new Map();
-    this.#gemms = null;
-    this.#failures = [];
-  }
+/** A chunk of a copy in without anything special: what the next chunk of the copy is compared with. */
+interface Copying {
+  owner: number | null;
+  epoch: number;
+  requestId: number;
+  seq: number;
+  bytes: number;
 }
 
 /**
@@ -102,13 +78,17 @@ export class VmState {
   gaps = new BoundedList<RequestGap>(MOST_GAPS);
   rejections = new BoundedList<Rejected>(MOST_REJECTIONS);
   unframed = new BoundedList<UnframedEvent>(MOST_UNFRAMED);
+  faultsOfOthers = new BoundedList<FaultOfOther>(MOST_FAULTS);
   calls = 0;
   missing = 0;
   firstRequest = -1;
   lastRequest = -1;
   readonly epochs = new Set<number>();
-  /** Calls that name nobody, between calls of two processes: it is not known whose they are. */
-  unattributed = new Map<number, CallTotals>();
+  #unattributed = nobodys();
+  /** Given to the process whose calls stand on both sides, while others lived. */
+  #doubtful = nobodys();
+  /** Processes that called and were not cleaned up. */
+  #living = new Set<ProcessState>();
   probes = 0;
   /** Allocations, copies in, launches and matrix products, whosever and however they ended. */
   work = 0;
@@ -120,7 +100,7 @@ export class VmState {
   #lastOwned: ProcessState | null = null;
   #waiting = new Waiting();
   /** The newest call, when it was a chunk of a copy in without anything special. */
-  #copying: CallEvent | null = null;
+  #copying: Copying | null = null;
   /** The newest call's. */
   #epoch = -1;
   readonly #owners = new Map<number, Whose>();
@@ -151,19 +131,30 @@ export class VmState {
       this.probes += 1;
       return;
     }
-    if (WORK.has(call.callId)) this.#noteWork(call);
+    if (WORK[call.callId] === true) this.#noteWork(call);
     if (pid === null || (isCleanup && !this.#processes.has(pid))) {
       // Builds without owners name the VM in each line; elsewhere a call that names nobody waits for its neighbours.
-      if (call.owner !== null && whose.by === "vm") this.#whole.add(call, call.callId, root);
-      else this.#waiting.add(call, root);
+      if (call.owner !== null && whose.by === "vm") {
+        // As long as no line has named a process, all calls of the VM are the VM's.
+        if (this.#lastOwned === null) this.#waiting.giveTo(this.#whole, this.#unattributed, null);
+        this.#whole.add(call, call.callId, root);
+      } else this.#waiting.add(call, root);
       return;
     }
     const process = this.#processOf(pid, call);
-    this.#waiting.giveTo(this.#lastOwned === process ? process : null, this.unattributed);
+    const isSame = this.#lastOwned === process;
+    if (!isSame) this.#living.add(process);
+    this.#waiting.giveTo(isSame ? process : null, this.#unattributed, this.#living.size > 1 ? this.#doubtful : null);
     process.add(call, call.callId, root);
     this.#lastOwned = process;
-    if (isCleanup) this.#cleaned.add(pid);
-    if (call.callId === COPY_IN && named !== null && isPlainChunk(call)) this.#copying = call;
+    if (isCleanup) {
+      this.#cleaned.add(pid);
+      this.#living.delete(process);
+    }
+    const { owner, epoch, requestId, seq, payloadBytes: bytes } = call;
+    if (call.callId === COPY_IN && named !== null && seq !== null && bytes !== null && isPlainChunk(call)) {
+      this.#copying = { owner, epoch, requestId, seq, bytes };
+    }
   }
 
   /**
@@ -177,14 +168,62 @@ export class VmState {
     const { requestId, seq, payloadBytes } = call;
     if (call.callId !== COPY_IN || call.owner !== before.owner || call.epoch !== before.epoch) return false;
     if (requestId !== before.requestId + 1 || seq === null || seq - 1 !== before.seq) return false;
-    if (payloadBytes === null || payloadBytes !== before.payloadBytes || !isPlainChunk(call)) return false;
-    this.#copying = call;
+    if (payloadBytes === null || payloadBytes !== before.bytes || !isPlainChunk(call)) return false;
+    before.requestId = requestId;
+    before.seq = seq;
     this.lastRequest = requestId;
     this.calls += 1;
     this.records.add(requestId, COPY_IN, 0, process.pid);
     this.#noteWork(call);
     process.addNextChunk(requestId, seq, payloadBytes, call.when);
     return true;
+  }
+
+  /** As many chunks more of the copy whose last one so far is `call`, as `BulkSink.addRun` says. False: it is none. */
+  addCopiedChunks(call: CallEvent, more: number): boolean {
+    const newest = this.#copying;
+    const process = this.#lastOwned;
+    if (newest === null || process === null || newest.requestId !== call.requestId) return false;
+    for (let requestId = call.requestId + 1; requestId <= call.requestId + more; requestId += 1) {
+      this.records.add(requestId, COPY_IN, 0, process.pid);
+    }
+    this.lastRequest += more;
+    this.calls += more;
+    this.work += more;
+    this.#workTimes.setUntimed();
+    process.addNextChunks(newest.requestId + 1, newest.seq + 1, newest.bytes, more, null);
+    newest.requestId += more;
+    newest.seq += more;
+    return true;
+  }
+
+  /** The process that the newest call was counted for, if that is the one which this call's lines name. */
+  processOfNewest({ owner }: CallEvent): ProcessState | null {
+    const whose = owner === null ? WHOLE_VM : this.#whoseOwner(owner);
+    if (whose.by !== "pid" || isProbe(whose.pid)) return null;
+    return this.#lastOwned?.pid === whose.pid ? this.#lastOwned : null;
+  }
+
+  /** Counts the calls that a burst noted behind the newest one. */
+  addBurst(burst: Burst): void {
+    const { process, first, count, certain, callIds } = burst;
+    if (process === null || count === 0) return;
+    this.lastRequest = first + count - 1;
+    this.calls += count;
+    for (let index = 0; index < count; index += 1) {
+      const callId = callIds[index] ?? 0;
+      this.records.add(first + index, callId, 0, callId === LAUNCH ? process.pid : null);
+      if (WORK[callId] === true) {
+        this.work += 1;
+        this.#workTimes.setUntimed();
+      }
+    }
+    const isAlone = this.#living.size <= 1;
+    if (certain > 0) process.addBurst(burst, isAlone);
+    for (const [callId, calls] of isAlone ? [] : burst.counts()) {
+      if (callId !== LAUNCH) addTo(this.#doubtful.totals, callId, { count: calls, failed: 0 });
+    }
+    for (let index = certain; index < count; index += 1) this.#waiting.add(burst.callAt(index), null);
   }
 
   /** Owners are few, and come again and again. */
@@ -204,8 +243,13 @@ export class VmState {
   }
 
   /** At most so many of them were made in a window; null where nobody knows. */
-  workBetween(from: number, to: number): number | null {
-    return this.#workTimes.between(from, to)?.most.records ?? null;
+  workBetween(window: HostWindow): number | null {
+    return this.#workTimes.between(window)?.most.records ?? null;
+  }
+
+  /** Calls that no line and no neighbour gives to a process: they may be anybody's. */
+  get unattributed(): Unattributed {
+    return this.#waiting.with(this.#unattributed, this.#doubtful);
   }
 
   /** Lines without a terminator that are known to be this VM's. */
@@ -214,6 +258,11 @@ export class VmState {
     if (event.why === "no-terminators") {
       if (callId !== null) this.#whole.add(event, callId, null);
     } else if (event.why !== "refused") this.unframed.push(event);
+  }
+
+  /** A fault of any VM. */
+  noteFault(fault: Fault): void {
+    if (fault.vmId !== this.vmId) this.faultsOfOthers.push({ fault, after: this.lastRequest });
   }
 
   reject(reason: Rejected["reason"], code: number | null, writtenAt: number | null): void {
@@ -292,12 +341,15 @@ export class VmState {
     this.gaps = new BoundedList(MOST_GAPS);
     this.rejections = new BoundedList(MOST_REJECTIONS);
     this.unframed = new BoundedList(MOST_UNFRAMED);
+    this.faultsOfOthers = new BoundedList(MOST_FAULTS);
     this.missing = 0;
     this.work = 0;
     this.#workTimes = new TimeBuckets();
     this.calls = 0;
     this.firstRequest = requestId;
-    this.unattributed = new Map();
+    this.#unattributed = nobodys();
+    this.#doubtful = nobodys();
+    this.#living = new Set();
     this.#processes = new Map();
     this.#whole = new ProcessState(null);
     this.#lastOwned = null;
@@ -306,7 +358,7 @@ export class VmState {
 
   #processOf(pid: number, call: CallEvent): ProcessState {
     const lives = this.#processes.get(pid);
-    const last = lives?.at(-1);
+    const last = lives?.[lives.length - 1];
     if (last !== undefined && lives !== undefined && !this.#isAnother(last, pid, call)) {
       return last;
     }
@@ -336,7 +388,8 @@ export class VmState {
       return last < 0 ? Number.POSITIVE_INFINITY : last;
     };
     const [pid, lives] = [...this.#processes].reduce((one, other) => (age(other[1]) < age(one[1]) ? other : one));
-    lives.shift();
+    const oldest = lives.shift();
+    if (oldest !== undefined) this.#living.delete(oldest);
     if (lives.length === 0) this.#processes.delete(pid);
     this.processesDropped += 1;
   }

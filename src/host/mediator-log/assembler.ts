@@ -1,4 +1,5 @@
 import type {
+  CallEvent,
   EpochSummary,
   MediatorEvent,
   MediatorLine,
@@ -35,6 +36,8 @@ const CALL_OF_LINE: ReadonlyMap<MediatorLine["kind"], number> = new Map([
 ]);
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+/** A call that is told again and again, with other numbers. */
+export type RepeatedCall = Mutable<CallEvent>;
 
 /**
  * Puts the lines of one log together to events: calls at their terminators, everything else as it comes. Whoever scans
@@ -197,6 +200,21 @@ export class Assembler {
       terminatorAt: at,
     });
     this.#close();
+  }
+
+  /** Nothing of what is behind this line depends on it, but for the epoch. */
+  get isAtRest(): boolean {
+    return !this.#open && !this.#cut && this.#epoch !== null;
+  }
+
+  /** The epoch that calls are now in; -1: none yet. */
+  get epoch(): number {
+    return this.#epoch?.epoch ?? NONE;
+  }
+
+  /** As many calls were told elsewhere that say the same as an earlier one of this epoch. */
+  again(calls: number): void {
+    if (this.#epoch !== null) this.#epoch.calls += calls;
   }
 
   /** A line that a grammar has read. */

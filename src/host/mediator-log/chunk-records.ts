@@ -4,15 +4,14 @@ import { type Cursor, type Literal, wordsOf } from "./words.ts";
 const SLOTS = 16;
 /** Behind "[mediator] CUDA call input prefix vm=". */
 const VM_AT = 37;
-const NEWLINE = 0x0a;
 const CLOSE_BRACKET = 0x5d;
 const LONGEST_RECORD = 2048;
 const DIGITS_32 = 10;
 
 const INPUT =
-  /^(\[mediator\] CUDA call input prefix vm=(\d{1,10}) call_id=0x(0032) seq=)\d{1,10}( len=(\d{1,10}) prefix_len=\d{1,4} bytes=\[)[^\n]*\n/;
+  /^(\[mediator\] CUDA call input prefix vm=(\d{1,10}) call_id=0x(0032) seq=)\d{1,10}( len=(\d{1,10}) prefix_len=\d{1,4} bytes=\[)[0-9a-f ]*\]\n/;
 const SHOWN =
-  /^(\[cuda-executor\] cuMemcpyHtoD input prefix vm=(\d{1,10}) len=\d{1,10} prefix_len=\d{1,4} bytes=\[)[^\n]*\n/;
+  /^(\[cuda-executor\] cuMemcpyHtoD input prefix vm=(\d{1,10}) len=\d{1,10} prefix_len=\d{1,4} bytes=\[)[0-9a-f ]*\]\n/;
 const TERMINATOR =
   /^(\[MEDIATOR\] CUDA result sent vm_id=(\d{1,10}) request_id=)\d{1,10}( call_id=0x32 result\.status=0 -> stub sets DONE\n)/;
 
@@ -111,7 +110,7 @@ export class ChunkRecords {
     const cursor = this.#cursor;
     const end = cursor.at + length;
     cursor.at = end;
-    return cursor.bytes[end - 2] === CLOSE_BRACKET && cursor.bytes[end - 1] === NEWLINE;
+    return cursor.bytes[end - 2] === CLOSE_BRACKET && cursor.newlineFrom(end - length) === end - 1;
   }
 }
 

@@ -143,8 +143,10 @@ export class FastLines {
     // Two digits and a space each, but for the last; the executor's buffer takes 195 and the space.
     let close = cursor.at + Math.max(0, shown * 3 - 1);
     if (bytes[close] !== CLOSE_BRACKET) close = cursor.at + 195 * 3;
-    if (close + 2 > limit || bytes[close] !== CLOSE_BRACKET || bytes[close + 1] !== NEWLINE) return false;
-    // Had another thread's line come between, the bracket would stand further on: none of those ends in one.
+    if (close + 2 > limit || bytes[close] !== CLOSE_BRACKET) return false;
+    // Had another thread's line come between, the bracket would stand further on: none of those ends in one. And where
+    // part of the log is missing, the next line may end just there.
+    if (cursor.newlineFrom(cursor.at) !== close + 1) return false;
     this.end = close + 2;
     return true;
   }

@@ -86,6 +86,24 @@ export class LogFeed {
     }
   }
 
+  /** A call was just answered, and the next line begins another: only the epoch is shared with what was before. */
+  get isAtRest(): boolean {
+    return this.#carry === 0 && this.#parser.isAtRest && this.#assembler.isAtRest;
+  }
+
+  get epoch(): number {
+    return this.#assembler.epoch;
+  }
+
+  /**
+   * Goes on at `end`: from here, where the feed is at rest, to there stand calls that were told elsewhere, each of which
+   * says the same as an earlier one of this epoch.
+   */
+  again(end: number, calls: number): void {
+    this.offset = end;
+    this.#assembler.again(calls);
+  }
+
   /** The log is over: what is left has no newline. `area`: the one that would have been filled next. */
   finish(area = 0): void {
     const end = this.dataAt(area);

@@ -56,6 +56,11 @@ export class MediatorParser {
     return { longLine: this.#longLine, hole: this.#hole };
   }
 
+  /** What was read ended with a whole line, and nothing of it is waited for. */
+  get isAtRest(): boolean {
+    return this.#longLine === null && this.#hole === null && this.#jitLines === 0;
+  }
+
   /**
    * Reads what stands from `start` to `end` in the buffer; `base` plus a place in the buffer is an offset in the log.
    * Returns where the rest begins that is no whole line.
@@ -77,8 +82,10 @@ export class MediatorParser {
     const limit = last < at ? at : last + 1;
     const fast = this.#fast;
     while (at < limit) {
-      if (fast.read(at, limit, base)) at = fast.end;
-      else at = this.#slowLine(at, limit, base);
+      if (fast.read(at, limit, base)) {
+        at = fast.end;
+        this.#jitLines = 0;
+      } else at = this.#slowLine(at, limit, base);
     }
     return this.#rest(at, end, base);
   }

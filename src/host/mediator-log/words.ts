@@ -4,6 +4,7 @@
  * and minus zero, which no text with a byte other than NUL is.
  */
 export const WORD = 8;
+const NEWLINE = 0x0a;
 
 /** A literal text for a fast comparison. At least eight bytes, ASCII without NUL. */
 export interface Literal {
@@ -67,6 +68,11 @@ export class Cursor {
     if (view.getInt32(at, true) !== text.first || view.getInt32(at + text.length - 4, true) !== text.last) return false;
     this.at = at + text.length;
     return true;
+  }
+
+  /** Where the first newline from `at` on stands; -1 when there is none. */
+  newlineFrom(at: number): number {
+    return this.bytes.indexOf(NEWLINE, at);
   }
 
   /** A decimal number of 1 to `most` digits; -1 when there is none here, or a longer one. */

@@ -4,7 +4,7 @@ export interface TimedOutCall {
   readonly rung: boolean | null;
   /** The mediator answered it: there is a terminator. */
   readonly answered: boolean | null;
-  /** Heartbeats went on while the guest waited. */
+  /** The mediator's log went on while the guest waited. */
   readonly heartbeats: boolean | null;
   /** The stub ignored the answer, because another call had begun. */
   readonly ignored: boolean | null;
@@ -17,10 +17,10 @@ export type TimeoutCause = "mediator-blocked" | "reply-late" | "reply-unseen" | 
 /** R11: why a guest saw no answer in time. Docs/wire.md, "Shim lines: errors". */
 export function explainTimeout({ rung, answered, heartbeats, ignored, applied }: TimedOutCall): TimeoutCause {
   if (rung === false) return "not-rung";
+  // Whatever became of the answer afterwards: nobody else got one either.
+  if (heartbeats === false) return "mediator-blocked";
   if (answered === true && ignored === true) return "reply-late";
   if (answered === true && applied === true) return "reply-unseen";
   if (answered === false && heartbeats !== true) return "mediator-blocked";
-  // An answer came in the end: the mediator was held up for as long as the guest waited.
-  if (answered === true && heartbeats === false) return "mediator-blocked";
   return "unknown";
 }

@@ -39,11 +39,12 @@ export class PoisonTracker {
     return this.#root;
   }
 
-  note(call: CallEvent): void {
-    if (call.lines.length === 0) return;
+  /** The fault that begins with this call; null: none does. */
+  note(call: CallEvent): Fault | null {
+    if (call.lines.length === 0) return null;
     if (this.#root !== null && (this.#root.epoch !== call.epoch || healed(call))) this.#root = null;
     const recovering = call.lines.find((line) => line.kind === "recovering");
-    if (recovering === undefined || this.#root !== null) return;
+    if (recovering === undefined || this.#root !== null) return null;
     this.#root = {
       vmId: call.vmId,
       owner: recovering.owner,
@@ -56,6 +57,7 @@ export class PoisonTracker {
       at: call.terminatorAt,
       writtenAt: call.when?.notAfter ?? null,
     };
+    return this.#root;
   }
 
   /** The mediator was started anew: nothing of before holds. */

@@ -1,0 +1,119 @@
+import { isCall } from "../../protocol/call-ids.ts";
+import { TRANSPORT_FAILED_RESULT } from "../../protocol/status.ts";
+import type { GuestProcess } from "./guest-evidence.ts";
+import type { OperationName, Side } from "./result.ts";
+import type { Amounts, Bounds } from "./time-buckets.ts";
+
+/** What the host did for a process in a window that is only a part of the process's life. */
+export interface WindowCounts {
+  readonly bounds: Bounds;
+  /** What it surely did until the window's end; null where something of it has no time. */
+  readonly before: Amounts | null;
+  /** Calls of the VM in the window, at most, that no line gives to a process. */
+  readonly nobodys: Amounts;
+}
+
+interface Range {
+  readonly least: number;
+  readonly most: number;
+}
+
+export const CALL_GROUPS = {
+  alloc: ["alloc"],
+  "copy-in": ["copy-in"],
+  launch: ["launch", "gemm"],
+  "copy-out": ["copy-out"],
+} as const;
+
+const COUNT = { alloc: "alloc", "copy-in": "copyIn", launch: "launch", "copy-out": "copyOut" } as const;
+const FAILED = {
+  alloc: "allocFailed",
+  "copy-in": "copyInFailed",
+  launch: "launchFailed",
+  "copy-out": "copyOutFailed",
+} as const;
+
+export const isOf = (operation: OperationName, callId: number): boolean => isCall(callId, ...CALL_GROUPS[operation]);
+
+/** Records of an operation: between how many and how many lie in the window. */
+export function recordsIn({ least, most }: Bounds, operation: OperationName): Range {
+  const doubtful = operation === "launch" ? least.launchDoubtful : 0;
+  return { least: least[COUNT[operation]] - doubtful, most: most[COUNT[operation]] };
+}
+
+/** Records that went well. A matrix product whose result nobody can tell is none. */
+export function goodOf(amounts: Amounts, operation: OperationName): number {
+  const unknown = operation === "launch" ? amounts.launchUnknown + amounts.launchDoubtful : 0;
+  return Math.max(0, amounts[COUNT[operation]] - amounts[FAILED[operation]] - unknown);
+}
+
+/** Calls that nobody can be given, of an operation. */
+export const nobodysOf = (amounts: Amounts, operation: OperationName): number => amounts[COUNT[operation]];
+
+/** The host's side at most. Records of copies are chunks: where they fit, they are as many copies as the guest made. */
+export function windowSide(guest: Side | null, operation: OperationName, bounds: Bounds, fits: boolean): Side {
+  const { most } = bounds;
+  const records = most[COUNT[operation]];
+  const isCopy = operation === "copy-in" || operation === "copy-out";
+  return {
+    count: isCopy && fits && guest !== null && guest.count > 0 ? Math.min(records, guest.count) : records,
+    records,
+    bytes: operation === "copy-in" ? most.bytesIn : operation === "copy-out" ? most.bytesOut : null,
+    failed: most[FAILED[operation]],
+  };
+}
+
+/**
+ * Whether the guest's counts of a window can be what the host's records of it are: the guest's edges are the calls that
+ * were under way when it began and ended, the host's are the records that may lie on either side.
+ */
+export function fitsWindow(
+  process: GuestProcess,
+  guest: Side,
+  operation: OperationName,
+  { bounds, nobodys }: WindowCounts,
+): boolean {
+  const calls = callsIn(process, guest, operation);
+  const { least, most } = recordsIn(bounds, operation);
+  const failed = bounds.most[FAILED[operation]];
+  if (operation === "alloc" || operation === "launch") {
+    // What failed may have been tried again over a new connection: one call of the guest.
+    return calls.least <= most + nobodys[COUNT[operation]] && calls.most + failed >= least;
+  }
+  // Each copy takes a record at least.
+  if (calls.least > most) return false;
+  const [low, high] = operation === "copy-in" ? inBytes(bounds) : outBytes(bounds);
+  if (guest.bytes === null) return calls.most > 0 || least === 0;
+  const isWhole = calls.least === guest.count && failed === 0;
+  const isClosed = calls.most === guest.count;
+  return (isWhole ? guest.bytes : 0) <= high && (isClosed ? guest.bytes : Number.POSITIVE_INFINITY) >= low;
+}
+
+const inBytes = ({ least, most }: Bounds): readonly [number, number] => [least.bytesIn, most.bytesIn];
+const outBytes = ({ least, most }: Bounds): readonly [number, number] => [least.bytesOut, most.bytesOut];
+
+/** Calls of the window that have a record: those under way at its edges may have theirs on either side. */
+function callsIn(process: GuestProcess, { count }: Side, operation: OperationName): Range {
+  const mine = process.calls.filter(({ call_id }) => isOf(operation, call_id));
+  const lost = process.failures
+    .filter(
+      ({ call_id, status, timeout }) => isOf(operation, call_id) && (timeout || status === TRANSPORT_FAILED_RESULT),
+    )
+    .reduce((sum, failure) => sum + failure.count, 0);
+  const open = openOf(process, operation);
+  // One call at a time goes through a transport; where returns are not seen one may have been under way.
+  const underWay = mine.reduce(
+    (sum, { call_id, count: entered, returned }) =>
+      sum + (returned === null ? 1 : Math.max(0, returned - entered + openOf(process, operation, call_id))),
+    0,
+  );
+  return {
+    least: Math.max(0, count - Math.max(open, process.counted_by === "kernel" ? 0 : 1) - lost),
+    most: process.coverage === "full" ? count + underWay : Number.POSITIVE_INFINITY,
+  };
+}
+
+/** Calls of an operation that had not come back when the window ended. */
+export function openOf({ open }: GuestProcess, operation: OperationName, callId: number | null = null): number {
+  return open.filter(({ call_id }) => isOf(operation, call_id) && (callId === null || call_id === callId)).length;
+}
