@@ -2,9 +2,9 @@ import type { Facts } from "../facts/facts.ts";
 import type { HostMatch } from "../facts/host-match.ts";
 import { notRead, notReadFromError, type Reading, valueIn, wasRead } from "../facts/reading.ts";
 import { evidenceOfLogs } from "../host/match/evidence.ts";
-import { HostState } from "../host/match/host-state.ts";
+import { readHostLog } from "../host/match/host-log.ts";
+import type { HostState } from "../host/match/host-state.ts";
 import { match } from "../host/match/matcher.ts";
-import { readMediatorLog } from "../host/mediator-log/read.ts";
 import { defaultSources, givenSources, type LogSources } from "../sensors/logs.ts";
 import { RootFs } from "../sensors/root-fs.ts";
 
@@ -22,12 +22,12 @@ export interface HostComparison {
  */
 export async function compareWithHost(facts: Facts, comparison: HostComparison): Promise<Reading<HostMatch>> {
   const { mediatorLog } = comparison;
-  const host = new HostState();
+  let host: HostState;
   try {
     // Never waits for a pipe: what is read here has an end.
     const file = await new RootFs("/").open(mediatorLog);
     try {
-      await readMediatorLog(file, (event) => host.add(event), { signal: comparison.signal });
+      host = await readHostLog(file, { signal: comparison.signal });
     } finally {
       await file.close();
     }
@@ -47,11 +47,19 @@ export async function compareWithHost(facts: Facts, comparison: HostComparison):
   if (result.verdict.state === "executing" && result.processes.every(({ counted_by }) => counted_by === "none")) {
     return notRead("absent", "the log that was read tells nothing of the guest's calls that could be compared");
   }
-  return wasRead(result, `${mediatorLog}: ${host.events} records and lines`);
+  const now = Date.now();
+  const source = { kind: "log", name: mediatorLog } as const;
+  return wasRead(
+    { ...result, source, joined_at: now, answered_at: now, health: null },
+    `${mediatorLog}: ${host.events} records and lines`,
+  );
 }
 
 /** The same logs that the doctor reads. */
-async function sourcesOf(facts: Facts, { root, journal, log, signal }: HostComparison): Promise<LogSources> {
+export async function sourcesOf(
+  facts: Facts,
+  { root, journal, log, signal }: Omit<HostComparison, "mediatorLog">,
+): Promise<LogSources> {
   const { unit, pid, since, until } = facts.scope;
   const given = await givenSources({ journal, log, unit, since, until }, signal);
   if (given !== null) return given;
@@ -61,7 +69,7 @@ async function sourcesOf(facts: Facts, { root, journal, log, signal }: HostCompa
 }
 
 /** The id that the device itself names. */
-function registerOf(facts: Facts): number | null {
+export function registerOf(facts: Facts): number | null {
   const bars = valueIn(facts.bars);
   return bars?.outcome === "read" ? (bars.passes.at(-1)?.registers["VM_ID"] ?? null) : null;
 }

@@ -1,11 +1,16 @@
+import { lstatSync } from "node:fs";
+import { ENROLMENT_FILE } from "../agent/settings/enrolment-path.ts";
 import { runChecks, type Selection, UnknownCheck } from "../checks/engine.ts";
 import { CHECKS } from "../checks/registry.ts";
 import type { Facts } from "../facts/facts.ts";
+import type { NotRead } from "../facts/reading.ts";
 import { buildReport } from "../report/build.ts";
 import { exitCodeOf, type Format, type RenderOptions, renderReport } from "../report/format.ts";
 import { collect } from "../sensors/collect.ts";
 import { judge } from "../verdict/verdict.ts";
 import { TOOL_VERSION } from "../version.ts";
+import type { Counterpart } from "./doctor-counterpart.ts";
+import type { HostRequest } from "./host-request.ts";
 import { startProgress } from "./progress.ts";
 import type { Window } from "./time-option.ts";
 
@@ -23,6 +28,8 @@ export interface DoctorOptions {
   readonly live: number | null;
   /** The mediator's log, where it can be read here; null for none. */
   readonly mediatorLog: string | null;
+  /** The counterpart to ask, where this VM is enrolled with one; null: none, whatever it is enrolled with. */
+  readonly host: HostRequest | null;
   readonly selection: Selection;
   readonly format: Format;
   readonly render: RenderOptions;
@@ -30,12 +37,26 @@ export interface DoctorOptions {
   readonly progress: boolean;
 }
 
-/** Judges the subject now: the report as text, and the exit code that it means. */
-export async function doctor(options: DoctorOptions): Promise<{ readonly text: string; readonly exitCode: number }> {
+export interface DoctorResult {
+  readonly text: string;
+  readonly exitCode: number;
+  /**
+   * What is left to do when the text is out: the host gets the report. Gives a note for people, or null. Null where
+   * nothing is left.
+   */
+  readonly afterwards: (() => Promise<string | null>) | null;
+}
+
+/** Judges the subject now: the report as text, and the exit code that it means. Throws UsageError. */
+export async function doctor(options: DoctorOptions): Promise<DoctorResult> {
   const startedAt = Date.now();
   const begun = performance.now();
   const progress = startProgress(options.progress);
+  let counterpart: Counterpart | null = null;
   try {
+    const opened = await openHost(options.host, (text) => progress.show(text));
+    if (opened !== null && !("state" in opened)) counterpart = opened;
+    await counterpart?.greet();
     const collected = await collect({
       root: options.root,
       unit: options.unit,
@@ -50,7 +71,12 @@ export async function doctor(options: DoctorOptions): Promise<{ readonly text: s
       now: Date.now,
       onSensor: (name) => progress.show(name),
     });
-    const facts = await withHost(collected, options, (text) => progress.show(text));
+    const compared =
+      counterpart === null
+        ? await withLog(collected, options, (text) => progress.show(text))
+        : { ...collected, hostMatch: await counterpart.compare(collected, options) };
+    // That the enrolment could not be read is told; that there is none is what the facts say already.
+    const facts = opened !== null && "state" in opened ? { ...compared, hostMatch: opened } : compared;
     const findings = runChecks(CHECKS, facts, options.selection);
     const verdict = judge(facts, findings);
     const report = buildReport(facts, findings, verdict, {
@@ -59,14 +85,41 @@ export async function doctor(options: DoctorOptions): Promise<{ readonly text: s
       startedAt,
       durationMs: Math.round(performance.now() - begun),
     });
-    return { text: renderReport(report, options.format, options.render), exitCode: exitCodeOf(report) };
+    const text = renderReport(report, options.format, options.render);
+    const host = counterpart;
+    const afterwards = host === null ? null : () => host.sendReport(report).finally(() => host.close());
+    return { text, exitCode: exitCodeOf(report), afterwards };
+  } catch (error) {
+    counterpart?.close();
+    throw error;
   } finally {
     progress.stop();
   }
 }
 
+/** Null: no host is to be asked, or this VM is enrolled with none. */
+async function openHost(
+  request: HostRequest | null,
+  onStep: (name: string) => void,
+): Promise<Counterpart | NotRead | null> {
+  if (request === null) return null;
+  if (request.url === null && request.enrolment === null && !isEnrolled()) return null;
+  // Only now: who asks no host does not wait for what does.
+  const { openCounterpart } = await import("./doctor-counterpart.ts");
+  return await openCounterpart(request, { onStep });
+}
+
+/** False only where there certainly is no enrolment. */
+function isEnrolled(): boolean {
+  try {
+    return lstatSync(ENROLMENT_FILE, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return true;
+  }
+}
+
 /** Adds what the mediator's log says of the same calls, where one was given. */
-async function withHost(facts: Facts, options: DoctorOptions, onStep: (name: string) => void): Promise<Facts> {
+async function withLog(facts: Facts, options: DoctorOptions, onStep: (name: string) => void): Promise<Facts> {
   const { mediatorLog, root, journal, log } = options;
   if (mediatorLog === null) return facts;
   onStep("the mediator's log");

@@ -1,4 +1,4 @@
-import type { Hop, HopState } from "../protocol/vocabulary.ts";
+import type { Hop, HopState, Outcome } from "../protocol/vocabulary.ts";
 
 /**
  * What the host's record says of this VM's calls in a window, joined with what the guest saw of them: the part of a
@@ -24,6 +24,37 @@ export interface HostMatch {
   };
   /** The operators' success criteria. */
   readonly criteria: readonly HostCriterion[];
+  /** Who compared: this program with a file of the mediator's, or the counterpart on the host. */
+  readonly source: { readonly kind: "log" | "host"; readonly name: string };
+  /** Epoch milliseconds on the clock of whoever compared. */
+  readonly joined_at: number;
+  /** When the answer with it was given, on the same clock. */
+  readonly answered_at: number;
+  /** How the host itself is; null where it did not look, and for a file. */
+  readonly health: HostHealth | null;
+}
+
+/** What the counterpart says of its mediator, as far as it concerns this VM. All times are the host's clock's. */
+export interface HostHealth {
+  readonly checked_at: number;
+  readonly findings: readonly HostFinding[];
+  readonly log: {
+    /** `none`: the counterpart was not told where the mediator's log is. */
+    readonly state: "followed" | "unreadable" | "none";
+    /** When its end was reached last. */
+    readonly read_at: number | null;
+    readonly behind_bytes: number | null;
+    /** Since when it is watched without a gap. */
+    readonly watched_since: number | null;
+  };
+}
+
+/** A finding of the host about its mediator. Text of another machine: for people only after it was made visible. */
+export interface HostFinding {
+  readonly check: string;
+  readonly outcome: Outcome;
+  readonly cause: string | null;
+  readonly message: string;
 }
 
 /** One of the four operations, with what both sides saw of it; null where a side cannot tell. */

@@ -106,6 +106,8 @@ function hostMatchOf(facts: Facts): Report["host_match"] {
   return {
     window: { from: isoTime(match.window.from), to: isoTime(match.window.to) },
     coverage: match.host.coverage,
+    source: { ...match.source },
+    joined_at: isoTime(match.joined_at),
     operations: match.operations.map(({ operation, guest, host, confidence }) => ({
       operation,
       guest: side(guest),

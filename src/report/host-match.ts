@@ -20,7 +20,7 @@ export interface HostMatchText {
 export function hostMatchText({ host_match }: Report): HostMatchText | null {
   if (host_match === null) return null;
   return {
-    head: `Guest and host, side by side; the host's record of this VM is ${WHOLE[host_match.coverage]}`,
+    head: `Guest and host, side by side; the record of this VM in ${whose(host_match)} is ${WHOLE[host_match.coverage]}`,
     rows: [
       ["operation", "guest", "host", "match"],
       ...host_match.operations.map(
@@ -35,6 +35,9 @@ export function hostMatchText({ host_match }: Report): HostMatchText | null {
     })),
   };
 }
+
+/** Whose word the host's side is. */
+const whose = ({ source: { kind, name } }: HostMatch): string => (kind === "host" ? `the host's log (${name})` : name);
 
 function sideText(side: Side): string {
   if (side === null) return "cannot tell";

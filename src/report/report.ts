@@ -98,6 +98,10 @@ export const reportSchema = z.strictObject({
     .strictObject({
       window: z.strictObject({ from: time.nullable(), to: time.nullable() }).describe("on the guest's clock"),
       coverage: z.enum(["full", "partial", "none"]).describe("whether a record that the host lacks was not made"),
+      source: z
+        .strictObject({ kind: z.enum(["log", "host"]), name: z.string() })
+        .describe("log: a file of the mediator's, read by this run; host: the counterpart's address"),
+      joined_at: time.nullable().describe("when the two sides were joined, on the clock of whoever joined them"),
       operations: z.array(
         z.strictObject({
           operation: z.enum(["alloc", "copy-in", "launch", "copy-out"]),

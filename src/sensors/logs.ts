@@ -102,7 +102,8 @@ function ownUnit(unit: string, workload: Reading<WorkloadFacts>): string {
   return found?.foundBy === "pid" ? (found.processes[0]?.unit ?? unit) : unit;
 }
 
-async function sinkFile(
+/** The file that the workload's stderr goes to; null: it goes to the journal, or nowhere. */
+export async function sinkFile(
   context: SensorContext,
   unit: Reading<UnitFacts>,
   workload: Reading<WorkloadFacts>,
@@ -117,8 +118,8 @@ async function sinkFile(
   return written?.[1] ?? null;
 }
 
-/** A capture is judged whole. On a live machine lines before the process's start are of an earlier one. */
-function defaultSince(
+/** Since when lines count, epoch milliseconds. A capture is judged whole (null). On a live machine lines before the process's start are of an earlier one. */
+export function defaultSince(
   context: SensorContext,
   unit: Reading<UnitFacts>,
   workload: Reading<WorkloadFacts>,

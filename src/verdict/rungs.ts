@@ -48,7 +48,9 @@ export function provenRung(facts: Facts, findings: readonly Finding[]): RungProo
 /** The host's own record shows the workload's operations (the check `host-correlation` says so). */
 function hostProof(facts: Facts, findings: readonly Finding[]): RungProof | null {
   const match = valueIn(facts.hostMatch);
-  if (match === undefined || outcomeOf(findings, "host-correlation") !== "pass") return null;
+  // The host's own troubles stand beside it as findings of their own.
+  const passed = findings.some(({ check, outcome }) => check === "host-correlation" && outcome === "pass");
+  if (match === undefined || !passed) return null;
   return {
     rung: "executing",
     answeredAt: match.window.to,

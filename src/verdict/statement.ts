@@ -122,6 +122,18 @@ function windowOf(facts: Facts): string {
   return `${time(from)} to ${time(to)}`;
 }
 
+/** How to get the host's own record of a window: the only thing that proves where calls ran. */
+function hostStep({ hostMatch }: Facts, window: string): string {
+  switch (hostMatch.state) {
+    case "skipped":
+      return `Compare with the mediator's log on the host for ${window}: launches of this vm_id there prove where these ran. \`vgpu-agent doctor --host URL --live 10\` does it from here, once the VM is enrolled (vgpu-agent enroll).`;
+    case "read":
+      return "Ask the host again for a window with a whole request in it: `vgpu-agent doctor --live 30` while a model is loaded and asked.";
+    default:
+      return sentence(`ask the host again when it answers (${hostMatch.detail}): its record proves where these ran`);
+  }
+}
+
 /** What to do next, most telling first. */
 export function nextSteps(
   facts: Facts,
@@ -147,17 +159,12 @@ export function nextSteps(
       return ["Send one request, and run the doctor again while the runner lives."];
     case "connected":
       return facts.scope.subject === "live"
-        ? [
-            countStep(facts, findings),
-            "Compare with the mediator's log on the host for the same time: launches of this vm_id prove where the calls ran.",
-          ]
+        ? [countStep(facts, findings), hostStep(facts, "the same time")]
         : ["Compare with the mediator's log of the same time: launches of this vm_id prove where the calls ran."];
     case "executing":
-      if (facts.hostMatch.state === "read")
+      if (findings.some(({ check, outcome }) => check === "host-correlation" && outcome === "pass"))
         return ["Ask the model something whose answer is known: a right answer is all that is left to prove."];
-      return [
-        `Compare with the mediator's log on the host for ${windowOf(facts)}: launches of this vm_id there prove where these ran.`,
-      ];
+      return [hostStep(facts, windowOf(facts))];
     default:
       return [];
   }

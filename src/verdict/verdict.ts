@@ -1,6 +1,8 @@
 import { causeOf } from "../checks/catalogue.ts";
 import type { CauseId, Finding } from "../checks/finding.ts";
+import { isRefutedByHost } from "../checks/host-correlation.ts";
 import type { Facts } from "../facts/facts.ts";
+import { valueIn } from "../facts/reading.ts";
 import { type Hop, RUNGS, type Rung } from "../protocol/vocabulary.ts";
 import { type HopVerdict, hopsOf } from "./hops.ts";
 import { provenRung } from "./rungs.ts";
@@ -34,7 +36,7 @@ export function judge(facts: Facts, findings: readonly Finding[]): Verdict {
   const hops = hopsOf(facts, findings, firstBrokenHop, cause);
   const below = primary?.overcome === true ? [] : refutedRungs(rung, cause);
   const evidence = rung !== "executing" ? null : proof?.basis === "host" ? "host" : "guest";
-  const refuted: readonly Rung[] = refutesExecution(findings) ? [...below, "executing"] : below;
+  const refuted: readonly Rung[] = refutesExecution(facts, findings) ? [...below, "executing"] : below;
   return {
     rung,
     statement: statementOf({ facts, findings, rung, proof, primary }),
@@ -76,10 +78,16 @@ function lowest(a: Rung, b: Rung): Rung {
   return RUNGS.indexOf(a) < RUNGS.indexOf(b) ? a : b;
 }
 
-/** A request was answered, every call was counted, and nothing was launched; or the host's record says so. */
-function refutesExecution(findings: readonly Finding[]): boolean {
+/**
+ * A request was answered, every call was counted, and nothing was launched; or the host's record says so. What is wrong
+ * with the host's mediator otherwise refutes nothing of these calls.
+ */
+function refutesExecution(facts: Facts, findings: readonly Finding[]): boolean {
+  const match = valueIn(facts.hostMatch);
+  const hostSays = match !== undefined && isRefutedByHost(match);
   return findings.some(
-    ({ check, outcome, cause }) => outcome === "fail" && (cause === "VG-O12" || check === "host-correlation"),
+    ({ check, outcome, cause }) =>
+      outcome === "fail" && (cause === "VG-O12" || (hostSays && check === "host-correlation")),
   );
 }
 

@@ -92,6 +92,7 @@ async function judge(given: Given) {
     log: given.log ?? null,
     live: null,
     mediatorLog: null,
+    host: null,
     selection: { only: [], skip: [] },
     format: "json",
     render: PLAIN_OPTIONS,

@@ -55,6 +55,19 @@ export const DEVICE_CAUSES: readonly Cause[] = [
     },
   },
   {
+    id: "VG-P12",
+    cap: "correct",
+    title: "The counterpart on the host cannot be reached",
+    hop: "mediator",
+    severity: "info",
+    fixedBy: "host operator",
+    message: "The counterpart on the host could not be asked: {what}. That says nothing of the GPU.",
+    remedy: {
+      text: "See that `vgpu-agent host` runs on the host, that the enrolled address is the host's as seen from this VM, and that its port is open. Nothing of the workload depends on it.",
+      commands: [],
+    },
+  },
+  {
     id: "VG-P13",
     cap: "unconfigured",
     title: "The device does not answer a register read",
