@@ -2,13 +2,16 @@ import yargs from "yargs";
 import { UnknownCheck } from "./checks/engine.ts";
 import { CannotCountLive } from "./commands/cannot-count-live.ts";
 import { configCommands } from "./commands/config-cli.ts";
+import { doctorCommand } from "./commands/doctor-cli.ts";
+import { enrollCommand } from "./commands/enroll-cli.ts";
 import { hostCommands } from "./commands/host-cli.ts";
 import type { MatchCommandOptions } from "./commands/match.ts";
 import { printAll } from "./commands/output.ts";
-import { isUtf8, terminalWidth, wantsColour } from "./commands/terminal.ts";
+import { runCommand } from "./commands/run-cli.ts";
+import { SUBJECT, unitName } from "./commands/subject.ts";
+import { isUtf8, terminalWidth } from "./commands/terminal.ts";
 import { InvalidTime, parseWindow } from "./commands/time-option.ts";
 import { processId, UsageError } from "./commands/usage.ts";
-import { FORMATS, type Format } from "./report/formats.ts";
 import { TOOL_VERSION } from "./version.ts";
 
 /* Commands are imported when they are called: what one needs must not slow another, or the help, down. */
@@ -18,95 +21,20 @@ const USAGE = 2;
 /** Nothing could be judged or counted. */
 const NOTHING = 1;
 
-/** What every command that judges or counts takes: which subject, and which part of its log. */
-const SUBJECT = {
-  unit: { type: "string", default: "ollama.service", describe: "systemd unit of the workload" },
-  pid: { type: "number", describe: "this process instead of the unit's" },
-  since: { type: "string", describe: "read the log from here: 10m, 2h, or a time" },
-  until: { type: "string", describe: "read the log up to here" },
-  root: { type: "string", describe: "a captured file-system root instead of this machine" },
-  journal: { type: "string", describe: "journal file, directory of journal files, or journal export" },
-  log: { type: "string", describe: "file with the workload's stderr, when it is not in the journal" },
-} as const;
-
 /** Runs the command line and gives the exit code. */
 async function main(args: readonly string[]): Promise<number> {
   let code = 0;
-  const parser = yargs([...args])
+  const end = (exitCode: number): void => {
+    code = exitCode;
+  };
+  const start = yargs([...args])
     .scriptName("vgpu-agent")
     // Half of a page in another language would be the library's words alone, and only where its files are.
     .detectLocale(false)
     .usage(
       "$0 <command>\n\nSays what is proven, what is refuted and what is not known about where this VM's CUDA calls run.",
-    )
-    .command(
-      "doctor",
-      "judge this VM now, and say what to do next",
-      (command) =>
-        command
-          .options(SUBJECT)
-          .option("json", { type: "boolean", describe: "print one JSON document (schema/report-1.json)" })
-          .option("format", { choices: FORMATS, describe: "how to print the report" })
-          .option("short", { type: "boolean", describe: "under 40 lines, ready to paste" })
-          .option("mediator-log", {
-            type: "string",
-            describe: "compare with the mediator's log, where it can be read here",
-          })
-          .option("live", {
-            type: "number",
-            describe: "count calls for so many seconds as they happen, and judge them too (root)",
-          })
-          .option("only", { type: "string", array: true, default: [], describe: "run these checks only" })
-          .option("skip", { type: "string", array: true, default: [], describe: "leave these checks out" })
-          .option("list", { type: "boolean", default: false, describe: "list the checks and stop" })
-          .option("verbose", { type: "boolean", default: false, describe: "show what passed and what was read, too" })
-          .option("color", { type: "boolean", describe: "colour; by default only on a terminal" })
-          .conflicts("json", ["format", "short"])
-          .conflicts("short", "format")
-          .example("$0 doctor", "judge this VM (as root, to see everything)")
-          .example("$0 doctor --live 10", "the same, with the calls of ten seconds: run a request meanwhile")
-          .example("$0 doctor --log stderr.log --mediator-log mediator.log", "guest and host side by side")
-          .example("$0 doctor --pid 4711", "judge a CUDA program that is not Ollama")
-          .example("$0 doctor --format markdown > ticket.md", "a checklist to paste into a ticket")
-          .example("$0 doctor --root /mnt/capture --journal /mnt/capture/journal", "judge a capture of another VM")
-          .example("$0 doctor --log stderr.log --json", "judge a saved stderr alone")
-          .epilogue(
-            "Reads only; --live puts probes into the shim's code while it counts. Exit code: 0 nothing worse than info, 4 warnings, 3 failures, 1 no verdict, 2 usage.",
-          ),
-      async (argv) => {
-        const { assertChecksExist, doctor, listChecks } = await import("./commands/doctor.ts");
-        if (argv.list) {
-          await printAll(listChecks());
-          return;
-        }
-        const selection = { only: words(argv.only), skip: words(argv.skip) };
-        assertChecksExist(selection);
-        const tty = process.stdout.isTTY === true;
-        const format: Format = argv.json === true ? "json" : argv.short === true ? "short" : (argv.format ?? "tty");
-        const result = await doctor({
-          root: argv.root ?? null,
-          unit: unitName(argv.unit),
-          pid: processId(argv.pid),
-          window: parseWindow(argv.since, argv.until, Date.now()),
-          journal: argv.journal ?? null,
-          log: argv.log ?? null,
-          live: liveSpan(argv.live, [argv.root, argv.journal, argv.log]),
-          mediatorLog: argv["mediator-log"] ?? null,
-          selection,
-          format,
-          render: {
-            colour: wantsColour(argv.color),
-            width: Math.min(terminalWidth(80), 120),
-            verbose: argv.verbose,
-            ascii: !isUtf8(),
-            pretty: tty,
-          },
-          progress: process.stderr.isTTY === true,
-        });
-        await printAll(result.text);
-        code = result.exitCode;
-      },
-    )
+    );
+  const parser = doctorCommand(start, end)
     .command(
       "calls",
       "count the transport calls: by call id, bytes, errors",
@@ -204,17 +132,14 @@ async function main(args: readonly string[]): Promise<number> {
         });
       },
     )
-    .command("host", "what runs on the host", (command) =>
-      hostCommands(command, (exitCode) => {
-        code = exitCode;
-      }),
+    .command("host", "what runs on the host", (command) => hostCommands(command, end))
+    .command("config", "the service's settings", (command) => configCommands(command, end));
+  await runCommand(enrollCommand(parser, end), end)
+    .completion("completion", "print what bash needs to complete these commands")
+    .demandCommand(
+      1,
+      "Say what to do: vgpu-agent doctor, calls, match, enroll, run, config, or host. See vgpu-agent --help.",
     )
-    .command("config", "the service's settings", (command) =>
-      configCommands(command, (exitCode) => {
-        code = exitCode;
-      }),
-    )
-    .demandCommand(1, "Say what to do: vgpu-agent doctor, calls, match, or host. See vgpu-agent --help.")
     .strict()
     .version(TOOL_VERSION)
     .help()
@@ -222,21 +147,9 @@ async function main(args: readonly string[]): Promise<number> {
     .exitProcess(false)
     .fail((message, error) => {
       throw error ?? new UsageError(message);
-    });
-  await parser.parseAsync();
+    })
+    .parseAsync();
   return code;
-}
-
-/** Seconds of `doctor --live`; the calls that happen now are those of this machine. */
-function liveSpan(seconds: number | undefined, elsewhere: readonly (string | undefined)[]): number | null {
-  if (seconds === undefined) return null;
-  if (!(seconds > 0 && seconds <= 86_400)) throw new UsageError("--live takes seconds, up to a day");
-  if (elsewhere.some((path) => path !== undefined)) {
-    throw new UsageError(
-      "--live counts the calls of this machine as they happen: leave out --root, --journal and --log",
-    );
-  }
-  return seconds;
 }
 
 /** `calls --live` and `--follow`: Ctrl-C ends the counting and shows what was counted. */
@@ -303,18 +216,6 @@ function vmId(vm: number | undefined): number | null {
   if (vm === undefined) return null;
   if (!(Number.isInteger(vm) && vm >= 0 && vm <= 0xffffffff)) throw new UsageError("--vm takes the number of a VM");
   return vm;
-}
-
-function words(values: readonly string[]): string[] {
-  return values.flatMap((value) => value.split(",")).filter((value) => value !== "");
-}
-
-/** "ollama" means ollama.service, as with systemctl. Anything that is no unit name would end up in commands. */
-function unitName(text: string): string {
-  const name = /\.[a-z]+$/.test(text) ? text : `${text}.service`;
-  if (!/^[\w:.@\\-]{1,255}$/.test(name) || name.startsWith("-"))
-    throw new UsageError(`--unit ${text}: not a unit's name`);
-  return name;
 }
 
 /** Mistakes of the caller are one line; anything else is a bug of ours, and says so. */

@@ -1,0 +1,161 @@
+import { isDeepStrictEqual } from "node:util";
+import { type LogPositions, logPositionsSchema } from "../observe/log-position.ts";
+import { readEnrolment } from "../settings/enrolment-file.ts";
+import type { Settings } from "../settings/settings.ts";
+import type { AgentIdentity } from "../store/identity.ts";
+import { Spool } from "../store/spool.ts";
+import { EntryTooLarge, type NewEntry, type SpoolFound } from "../store/spool-types.ts";
+import type { ClockOffset } from "../uplink/clock.ts";
+import { HostClient } from "../uplink/host-client.ts";
+import { Sender, type SenderState } from "../uplink/sender.ts";
+import type { AgentLog } from "./agent-log.ts";
+
+const BYTES_A_MEBIBYTE = 2 ** 20;
+/** How far two clocks may drift apart, as a part of the time. */
+const DRIFT = 1e-4;
+
+/** A clock's offset, and when it was measured (milliseconds of a clock that only goes forward). */
+interface Measured {
+  readonly offset: ClockOffset;
+  readonly at: number;
+}
+
+export interface DeliveryOptions {
+  readonly settings: Settings;
+  readonly checkpointFile: string;
+  readonly identity: AgentIdentity;
+  readonly bootId: string;
+  readonly log: AgentLog;
+}
+
+/** What is seen goes to the spool, and from there to the host, where this VM is enrolled with one. */
+export class Delivery {
+  readonly #options: DeliveryOptions;
+  readonly #spool: Spool;
+  #link: { readonly client: HostClient; readonly sender: Sender; readonly stop: AbortController } | null = null;
+  #running: Promise<void> = Promise.resolve();
+  #clock: Measured | null = null;
+  #noLink = "not connected yet";
+  #tooLarge = 0;
+
+  private constructor(options: DeliveryOptions, spool: Spool) {
+    this.#options = options;
+    this.#spool = spool;
+  }
+
+  static async open(options: DeliveryOptions): Promise<{ readonly delivery: Delivery; readonly found: SpoolFound }> {
+    const { settings, checkpointFile, identity, bootId } = options;
+    const { spool, found } = await Spool.open({
+      directory: settings.spool.directory,
+      checkpointFile,
+      agentId: identity.agentId,
+      bootId,
+      maxBytes: settings.spool.max_mebibytes * BYTES_A_MEBIBYTE,
+    });
+    return { delivery: new Delivery(options, spool), found };
+  }
+
+  /** Reads the enrolment, and sends to its host from now on; without one, entries are kept. */
+  async connect({ host }: Settings): Promise<void> {
+    await this.#disconnect();
+    if (!host.enabled) {
+      this.#noLink = "host.enabled is false";
+      return;
+    }
+    const enrolment = await readEnrolment(host.enrolment);
+    if (enrolment.state !== "read") {
+      this.#noLink = enrolment.detail;
+      this.#options.log.warn({ reason: enrolment.detail }, "not enrolled: what is seen is kept here");
+      return;
+    }
+    const client = new HostClient(enrolment.value);
+    const stop = new AbortController();
+    const sender = new Sender({
+      spool: this.#spool,
+      sink: {
+        postReports: async (batch, signal) => {
+          const { answer, offset } = await client.postReports(batch, signal);
+          if (offset !== null) this.#clock = { offset, at: performance.now() };
+          return { answer };
+        },
+      },
+      vmId: client.vmId,
+      clock: { now: Date.now, random: Math.random, after: later },
+      renewAgent: () => this.#options.identity.renew(),
+    });
+    this.#link = { client, sender, stop };
+    this.#running = sender.run(stop.signal).catch((error: unknown) => {
+      this.#options.log.error({ err: error }, "sending failed");
+    });
+    // Before the first evidence is made: without an offset the host cannot place its times.
+    await client.clockOffset().then(
+      (offset) => {
+        if (offset !== null) this.#clock = { offset, at: performance.now() };
+      },
+      () => {},
+    );
+    this.#options.log.info({ host: client.url, vm: client.vmId }, "reports to");
+  }
+
+  /** Resolves when it is on the disk, or kept as well as the disk allows. */
+  async append(entry: NewEntry): Promise<void> {
+    try {
+      await this.#spool.append(entry);
+    } catch (error) {
+      if (!(error instanceof EntryTooLarge)) throw error;
+      this.#tooLarge += 1;
+      this.#options.log.error({ kind: entry.kind, total: this.#tooLarge }, error.message);
+      return;
+    }
+    this.#link?.sender.wake();
+  }
+
+  /** How this VM's clock stands to the host's now; null: never compared in this run. */
+  get clock(): ClockOffset | null {
+    if (this.#clock === null) return null;
+    const { offset, at } = this.#clock;
+    return { ...offset, errorMs: offset.errorMs + DRIFT * (performance.now() - at) };
+  }
+
+  get vmId(): number | null {
+    return this.#link?.client.vmId ?? null;
+  }
+
+  /** Nothing that covers a part of the log waits for the host. */
+  get isDelivered(): boolean {
+    return this.#spool.state().entries === 0;
+  }
+
+  get state(): SenderState | { readonly link: "none"; readonly why: string; readonly backlog: SenderState["backlog"] } {
+    return this.#link?.sender.state() ?? { link: "none", why: this.#noLink, backlog: this.#spool.state() };
+  }
+
+  async close(): Promise<void> {
+    await this.#disconnect();
+    await this.#spool.close();
+  }
+
+  async #disconnect(): Promise<void> {
+    const link = this.#link;
+    this.#link = null;
+    link?.stop.abort();
+    await this.#running;
+    link?.client.close();
+  }
+}
+
+function later(ms: number, callback: () => void): () => void {
+  const timer = setTimeout(callback, ms);
+  return () => clearTimeout(timer);
+}
+
+/**
+ * Where reading goes on: what the spool knows, or further, where everything before it was delivered and nothing of the
+ * log came since. `saved`: as `readingState` made it.
+ */
+export function readingFrom(found: SpoolFound, saved: unknown): LogPositions | null {
+  const known = logPositionsSchema.safeParse(found.position).data ?? null;
+  if (typeof saved !== "object" || saved === null || !("base" in saved) || !("settled" in saved)) return known;
+  const settled = logPositionsSchema.safeParse(saved.settled).data;
+  return settled !== undefined && isDeepStrictEqual(saved.base, found.position ?? null) ? settled : known;
+}

@@ -1,0 +1,156 @@
+import { mkdir, readdir, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { bytesOf, type Encoded, type PlacedRecord, type Scan, type SpoolKind } from "./record.ts";
+import { Segment } from "./segment.ts";
+import { asStorageError } from "./storage-error.ts";
+
+const NAME = /^(\d{10})\.seg$/;
+const LEFT_OVER = /^\d{10}\.seg\.new$/;
+const MODE = 0o700;
+
+export interface FoundSegment {
+  readonly segment: Segment;
+  readonly scan: Scan;
+}
+
+/** The files of a spool, oldest first; only the last one is written to. */
+export class Segments {
+  readonly #directory: string;
+  readonly segmentBytes: number;
+  #list: readonly Segment[];
+  #lastNumber: number;
+
+  private constructor(directory: string, segmentBytes: number, list: readonly Segment[], lastNumber: number) {
+    this.#directory = directory;
+    this.segmentBytes = segmentBytes;
+    this.#list = list;
+    this.#lastNumber = lastNumber;
+  }
+
+  /** None, in a directory that may not be there. */
+  static none(directory: string, segmentBytes: number): Segments {
+    return new Segments(directory, segmentBytes, [], 0);
+  }
+
+  /** Makes the directory where it is missing. Rejects with StorageError. */
+  static async open(
+    directory: string,
+    segmentBytes: number,
+  ): Promise<{ readonly segments: Segments; readonly found: readonly FoundSegment[] }> {
+    const found: FoundSegment[] = [];
+    const names = await namesIn(directory);
+    for (const name of names) {
+      const path = join(directory, name);
+      const number = Number(NAME.exec(name)?.[1] ?? 0);
+      if (number > 0) found.push(await Segment.open(path, number));
+      // A smaller copy that was not finished: the original is there.
+      else if (LEFT_OVER.test(name)) await unlink(path).catch(() => {});
+    }
+    const list = found.map(({ segment }) => segment);
+    return { segments: new Segments(directory, segmentBytes, list, list.at(-1)?.number ?? 0), found };
+  }
+
+  get list(): readonly Segment[] {
+    return this.#list;
+  }
+
+  get bytes(): number {
+    return this.#list.reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** On the disk when it resolves, all of them or none. Rejects with StorageError. */
+  async append(records: readonly Encoded[], isLive: (record: PlacedRecord) => boolean): Promise<void> {
+    const bytes = records.reduce((sum, { head }) => sum + bytesOf(head), 0);
+    let last = this.#list.at(-1);
+    if (last === undefined || !last.isOpen || last.size + bytes > this.segmentBytes) {
+      await last?.seal();
+      // The directory may have been removed, or could not be made when we started.
+      if (this.#list.length === 0) await makeDirectory(this.#directory);
+      last = await Segment.create(this.#pathOf(this.#lastNumber + 1), this.#lastNumber + 1);
+      this.#lastNumber += 1;
+      this.#list = [...this.#list, last];
+    }
+    await last.append(records);
+    last.count(isLive);
+  }
+
+  /** Removes sealed files with nothing live. Rejects with StorageError. */
+  async removeSettled(): Promise<void> {
+    for (const segment of this.#list) {
+      if (segment.isOpen || segment.liveRecords !== 0) continue;
+      await segment.remove();
+      this.#list = this.#list.filter((one) => one !== segment);
+    }
+  }
+
+  /** The oldest with live entries of this kind. */
+  oldestWith(kind: SpoolKind): Segment | null {
+    return this.#list.find(({ live }) => live.has(kind)) ?? null;
+  }
+
+  /**
+   * Takes out of a file what is not kept. What is left goes behind the file before it where that one has room, so that
+   * small remains do not become many files. Rejects with StorageError.
+   */
+  async shrink(segment: Segment, isKept: (record: PlacedRecord) => boolean, isLive = isKept): Promise<void> {
+    await segment.seal();
+    const kept = (await segment.index()).filter(isKept).reduce((sum, record) => sum + bytesOf(record), 0);
+    if (kept === 0) {
+      await segment.remove();
+      this.#list = this.#list.filter((one) => one !== segment);
+      return;
+    }
+    const before = this.#list[this.#list.indexOf(segment) - 1];
+    const isRoom = before !== undefined && before.size + kept <= this.segmentBytes;
+    const fresh = await Segment.rewrite(isRoom ? [before, segment] : [segment], isKept);
+    if (fresh === null) return;
+    fresh.count(isLive);
+    this.#list = this.#list
+      .filter((one) => one !== (isRoom ? before : null))
+      .map((one) => (one === segment ? fresh : one));
+    if (isRoom) await segment.remove();
+  }
+
+  /** Gives up the indexes of all but the first file and the one that is written. */
+  unload(): void {
+    for (const segment of this.#list.slice(1)) segment.unload();
+  }
+
+  async close(): Promise<void> {
+    await this.#list.at(-1)?.seal();
+  }
+
+  #pathOf(number: number): string {
+    return join(this.#directory, `${String(number).padStart(10, "0")}.seg`);
+  }
+}
+
+async function makeDirectory(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true, mode: MODE });
+  } catch (error) {
+    throw asStorageError(error, directory, "cannot be made");
+  }
+}
+
+async function namesIn(directory: string): Promise<readonly string[]> {
+  await makeDirectory(directory);
+  try {
+    return (await readdir(directory)).sort();
+  } catch (error) {
+    throw asStorageError(error, directory, "cannot be read");
+  }
+}
+
+/** Removes everything that a spool has written there; gives how many files that were. Rejects with StorageError. */
+export async function removeSpool(directory: string): Promise<number> {
+  const names = (await namesIn(directory)).filter((name) => NAME.test(name) || LEFT_OVER.test(name));
+  for (const name of names) {
+    try {
+      await unlink(join(directory, name));
+    } catch (error) {
+      throw asStorageError(error, join(directory, name), "cannot be removed");
+    }
+  }
+  return names.length;
+}
