@@ -64,7 +64,18 @@ function judgementsOf(match: HostMatch): readonly Judgement[] {
     doubt === null || main.outcome === "unknown"
       ? main
       : unknown(`${match.verdict.statement}. That is not certain: ${doubt}`, main.evidence);
-  return [judged, ...healthOf(match)];
+  return [judged, ...suspicionsOf(match), ...healthOf(match)];
+}
+
+/** Each is a warning beside what the record shows: it holds no rung down, and is never silent. */
+function suspicionsOf({ suspicions }: HostMatch): readonly Judgement[] {
+  return suspicions.slice(0, MOST_TOLD).map(({ what, text }) => ({
+    outcome: "warn",
+    cause: null,
+    message: text,
+    evidence: [evidence("mediator's log", what, text)],
+    overcome: true,
+  }));
 }
 
 /** Whether the host's record refutes execution, and nothing that the host found takes that back. */

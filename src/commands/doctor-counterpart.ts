@@ -238,13 +238,14 @@ const BASIS_WORDS: Readonly<Record<Evidence["basis"], string>> = {
 };
 
 function matchOf({ result, madeAt, answer }: Joined, url: string): HostMatch {
-  const { vm_id, window, host, operations, verdict, criteria } = result;
+  const { vm_id, window, host, operations, verdict, suspicions, criteria } = result;
   return {
     vm_id,
     window,
     host: { coverage: host.coverage, reasons: host.reasons, calls: host.calls },
     operations,
     verdict,
+    suspicions,
     criteria,
     source: { kind: "host", name: url },
     joined_at: madeAt,

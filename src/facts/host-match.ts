@@ -22,6 +22,8 @@ export interface HostMatch {
     readonly cause: string | null;
     readonly next: readonly string[];
   };
+  /** What the host's record makes doubtful without showing it: a fault of another VM, a payload that may be wrong. */
+  readonly suspicions: readonly { readonly what: string; readonly text: string }[];
   /** The operators' success criteria. */
   readonly criteria: readonly HostCriterion[];
   /** Who compared: this program with a file of the mediator's, or the counterpart on the host. */

@@ -48,7 +48,8 @@ const LOG_LIMIT_MS = 60_000;
 const LIVE_LIMIT_MS = 30_000;
 
 const NOT_ASKED = "no probe is put into the workload unasked: doctor --live SECONDS counts its calls as they happen";
-const NO_HOST = "no host was asked for its record (vgpu-agent enroll, then doctor; or --mediator-log): nothing here shows where the calls ran";
+const NO_HOST =
+  "no host was asked for its record (vgpu-agent enroll, then doctor; or --mediator-log): nothing here shows where the calls ran";
 const OTHER_ROOT = "a captured tree makes no calls that could be counted";
 const OTHER_MACHINE = "the log is not of this machine: nothing of this machine is mixed into its verdict";
 

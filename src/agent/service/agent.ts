@@ -12,6 +12,8 @@ import type { Settings } from "../settings/settings.ts";
 import { readCheckpoint } from "../store/checkpoint.ts";
 import { readFileDurable, writeFileDurable } from "../store/durable-file.ts";
 import { openIdentity } from "../store/identity.ts";
+import { type DirectoryLock, lockDirectory } from "../store/lock.ts";
+import { StorageError } from "../store/storage-error.ts";
 import { AgentLog } from "./agent-log.ts";
 import { Delivery, readingFrom } from "./delivery.ts";
 import { monotonicMs } from "./monotonic.ts";
@@ -66,6 +68,7 @@ class Agent {
   readonly #options: AgentOptions;
   readonly #log: AgentLog;
   readonly #delivery: Delivery;
+  readonly #lock: DirectoryLock | null;
   readonly #guard = new RegisterGuard(monotonicMs);
   #settings: Settings;
   #self: SelfWatch;
@@ -84,12 +87,18 @@ class Agent {
     log: AgentLog,
     settings: Settings,
     delivery: Delivery,
-    start: { readonly conditions: ConditionState; readonly spooled: unknown; readonly positions: LogPositions | null },
+    start: {
+      readonly conditions: ConditionState;
+      readonly spooled: unknown;
+      readonly positions: LogPositions | null;
+      readonly lock: DirectoryLock | null;
+    },
   ) {
     this.#options = options;
     this.#log = log;
     this.#settings = settings;
     this.#delivery = delivery;
+    this.#lock = start.lock;
     this.#conditions = start.conditions;
     this.#spooled = start.spooled;
     this.#self = selfWatch(settings);
@@ -98,6 +107,7 @@ class Agent {
 
   static async open(options: AgentOptions, settings: Settings, log: AgentLog): Promise<Agent> {
     const file = (name: string) => join(options.stateDirectory, name);
+    const lock = await lockState(options.stateDirectory, log);
     const identity = await openIdentity(file("agent.json"));
     const bootId = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
     const checkpointFile = file("checkpoint.json");
@@ -112,7 +122,7 @@ class Agent {
     const saved = await jsonIn(file("reading.json"));
     const conditions = conditionStateSchema.safeParse(await jsonIn(file("conditions.json"))).data ?? NO_CONDITIONS;
     const positions = readingFrom(found, saved);
-    return new Agent(options, log, settings, delivery, { conditions, spooled: found.position, positions });
+    return new Agent(options, log, settings, delivery, { conditions, spooled: found.position, positions, lock });
   }
 
   async run(): Promise<AgentEnd> {
@@ -142,6 +152,7 @@ class Agent {
     await this.#writing;
     await this.#saveReading();
     await this.#delivery.close();
+    await this.#lock?.release();
     this.#log.info({ end }, "ended");
     return end;
   }
@@ -251,6 +262,18 @@ class Agent {
 
   #file(name: string): string {
     return join(this.#options.stateDirectory, name);
+  }
+}
+
+/** Two agents of one state would give the same numbers. Null: the directory cannot be locked, and so not be written. */
+async function lockState(directory: string, log: AgentLog): Promise<DirectoryLock | null> {
+  try {
+    return await lockDirectory(directory);
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    if (error.fault === "in-use") throw new CannotRun(error.message);
+    log.error({ problem: error.message }, "the state directory cannot be used: nothing outlives a restart");
+    return null;
   }
 }
 

@@ -26,6 +26,12 @@ const NOT_YET = notRead("skipped", "the log has not been read to its end yet");
 const NO_GUESTS = notRead("skipped", "what guests report of their processes is not compared");
 /** A mediator writes a heartbeat every 10 s (docs/wire.md). */
 const FRESH_MS = 30_000;
+const NOT_HERE = {
+  check: "mediator-process",
+  outcome: "unknown",
+  cause: null,
+  message: "the mediator does not run on the machine that follows its log: whether exactly one runs is not known",
+} as const;
 const MOST_FINDINGS = 64;
 const MOST_MESSAGE = 2000;
 
@@ -69,7 +75,7 @@ export class HealthWatch {
     const facts = this.#facts;
     const log = this.#logState();
     if (facts === null) return null;
-    const findings = runsElsewhere(facts) ? [] : healthForVm(facts, vmId);
+    const findings = runsElsewhere(facts) ? [NOT_HERE] : healthForVm(facts, vmId);
     return {
       checked_at: facts.collectedAt,
       findings: findings.slice(0, MOST_FINDINGS).map(({ check, outcome, cause, message }) => ({
