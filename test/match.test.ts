@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text as textOf } from "node:stream/consumers";
 import { after, before, describe, it } from "node:test";
 import type { MatchResult } from "../src/host/match/result.ts";
 import { matchResultSchema } from "../src/host/match/result-schema.ts";
@@ -34,6 +36,23 @@ function hostLog(): { readonly text: string; readonly operations: readonly TrueO
   return { text: parts.join(""), operations };
 }
 
+/** Peak of resident memory, KiB; 0 when the process is gone. */
+function peakOf(pid: number | undefined): number {
+  return Number(/VmHWM:\s+(\d+)/.exec(readProc(`${pid}/status`))?.[1] ?? 0);
+}
+
+function childrenOf(pid: number | undefined): number[] {
+  return readProc(`${pid}/task/${pid}/children`).trim().split(" ").filter(Boolean).map(Number);
+}
+
+function readProc(path: string): string {
+  try {
+    return readFileSync(`/proc/${path}`, "latin1");
+  } catch {
+    return "";
+  }
+}
+
 describe("vgpu-agent match", () => {
   let dir = "";
   let mediatorLog = "";
@@ -60,6 +79,31 @@ describe("vgpu-agent match", () => {
       assert.match(result.stdout, new RegExp(`proven +Mediator logs show ${name} SUCCESS`));
     }
     assert.match(result.stdout, /not known +Model produces correct results/);
+  });
+
+  it("reads a log whose last line is 10 GiB long, in little memory, and keeps what came before", async () => {
+    const path = join(dir, "endless.log");
+    await writeFile(path, `${text}[MEDIATOR] `, "latin1");
+    // A hole reads as zeros, and a line without its end is as long as there are any.
+    await truncate(path, 10 * 2 ** 30);
+    const child = spawn(process.execPath, [PROGRAM, "match", "--mediator-log", path, "--vm", "9", "--json"]);
+    let most = 0;
+    const watch = setInterval(() => {
+      const peaks = [child.pid, ...childrenOf(child.pid)].map((pid) => peakOf(pid));
+      most = Math.max(
+        most,
+        peaks.reduce((sum, kibibytes) => sum + kibibytes, 0),
+      );
+    }, 50);
+    const stdout = await textOf(child.stdout);
+    clearInterval(watch);
+    assert.ok(most > 10_000 && most < 400_000, `${most} KiB`);
+    const document = parsed(stdout);
+    const ofVm = operations.filter(({ vmId }) => vmId === 9);
+    assert.equal(
+      document.host.calls,
+      ofVm.reduce((sum, { answered }) => sum + answered, 0),
+    );
   });
 
   it("prints one document of the published schema, without payload or another VM", async () => {
