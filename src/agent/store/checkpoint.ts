@@ -22,6 +22,7 @@ const checkpointSchema = z.strictObject({
     .strictObject({ ordinal: count, value: z.unknown() })
     .nullable()
     .describe("the place in the log that the last entry covers which the host acknowledged, or which was dropped"),
+  receiver: z.string().max(500).nullable().describe("whom numbers were acknowledged by; null: nobody yet"),
   streams: z
     .array(
       z.strictObject({

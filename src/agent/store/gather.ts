@@ -1,4 +1,4 @@
-import type { Queued } from "./entry-queue.ts";
+import type { EntryQueue, Queued } from "./entry-queue.ts";
 import { bytesOf, HEAD_BYTES, type PlacedRecord, type RecordHead, streamOf } from "./record.ts";
 import { documentOf, positionOf } from "./recover.ts";
 import type { Segment } from "./segment.ts";
@@ -52,6 +52,20 @@ export async function gather(options: GatherOptions): Promise<HeldBatch | null> 
         stream,
         held: batch.held,
       };
+}
+
+/** The lowest number of an entry that is to be sent, or the next one that will be. Rejects with StorageError. */
+export async function firstLiveOf(stream: Stream, segments: readonly Segment[], queue: EntryQueue): Promise<number> {
+  const key = streamOf(stream);
+  for (const segment of segments) {
+    if (!segment.streams.has(key)) continue;
+    for (const record of await segment.index()) {
+      if (record.kind !== "dropped" && streamOf(record) === key && stream.isLive(record.seq)) return record.seq;
+    }
+  }
+  // With nothing awaited between the two: what is appended now is in the queue, or not numbered yet.
+  const queued = queue.entries.find(({ head }) => head.kind !== "dropped" && streamOf(head) === key);
+  return queued?.head.seq ?? stream.next;
 }
 
 class Batch {

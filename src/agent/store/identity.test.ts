@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
@@ -35,6 +35,35 @@ describe("the agent's id", () => {
     assert.notEqual(copy.agentId, agentId);
     assert.equal(copy.isKept, false);
     assert.equal((await open()).agentId, copy.agentId);
+  });
+
+  it("is another one on other hardware with the same disk", async () => {
+    const productUuidFile = join(directory, "product_uuid");
+    writeFileSync(productUuidFile, "4C4C4544-0000-0000-0000-000000000001\n");
+    const { agentId } = await openIdentity(path, { machineIdFile, productUuidFile });
+    const same = await openIdentity(path, { machineIdFile, productUuidFile: join(directory, "denied") });
+    assert.equal(same.agentId, agentId, "what cannot be read proves nothing");
+    writeFileSync(productUuidFile, "4c4c4544-0000-0000-0000-000000000002\n");
+    const copy = await openIdentity(path, { machineIdFile, productUuidFile });
+    assert.notEqual(copy.agentId, agentId);
+    assert.equal(copy.isKept, false);
+  });
+
+  it("is another one in a copy of the state directory", async () => {
+    const { agentId } = await open();
+    const copy = mkdtempSync(join(tmpdir(), "vgpu-identity-"));
+    try {
+      copyFileSync(path, join(copy, "agent.json"));
+      assert.notEqual((await openIdentity(join(copy, "agent.json"), { machineIdFile })).agentId, agentId);
+    } finally {
+      rmSync(copy, { recursive: true });
+    }
+    assert.equal((await open()).agentId, agentId);
+  });
+
+  it("does not spread the machine's id", async () => {
+    await open();
+    assert.ok(!readFileSync(path, "utf8").includes("5bd1e4bb0f0b4a3f9d2a6f7f5d3c1e42"));
   });
 
   it("stays where the machine id is not known for a while", async () => {

@@ -1,129 +1,123 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { z } from "zod";
 import { readFileDurable, writeFileDurable } from "./durable-file.ts";
 import { StorageError } from "./storage-error.ts";
 
 /**
- * Who this agent is: a UUID that is made once and kept on disk, together with marks of the machine that it was made on. When
- * a mark that is known on both sides differs, the disk (or the directory) was copied to another machine, and the copy gets
- * an id of its own: two agents that count under one id would take each other's entries for duplicates.
+ * Who this agent is: a UUID that the host knows its numbers by, made once and kept with marks of the machine that it was
+ * made on.
  *
- * What no mark shows is a machine that was copied while it ran: the same memory, the same boot id. That is seen by the
- * numbers (uplink/sender.ts), and answered with `renewIdentity`.
+ * CLONES
+ * - The host knows agents within the VM that their token is bound to: what clones with tokens of their own send is never
+ *   mixed.
+ * - A copied disk, or a copied state directory: when a mark that is known on both sides differs, the copy gets an id of its
+ *   own. Where no mark shows it, the copy still boots with another boot id, and numbers are counted by boot: nothing is lost.
+ * - A machine that was copied or put back while it ran has the same boot id, and both give the same numbers. The host then
+ *   says of new entries that it holds them, or of higher numbers than were given: the sender finds out and calls `renew`.
  */
 
-const MACHINE_MARKS = ["machine", "product", "directory"] as const;
-type MachineMark = (typeof MACHINE_MARKS)[number];
-/** SHA-256 of each mark, as machine ids are not to be spread; null: it is not known. */
-export type MachineMarks = Readonly<Record<MachineMark | "vm", string | null>>;
+const MARKS = ["machine", "product", "directory"] as const;
+type Mark = (typeof MARKS)[number];
+/** Hashed, as machine ids are not to be spread; null: not known. */
+type Marks = Readonly<Record<Mark, string | null>>;
 
-const MARK_WORDS: Readonly<Record<MachineMark, string>> = {
-  machine: "/etc/machine-id is another",
-  product: "the (virtual) hardware's UUID is another",
-  directory: "the state directory was copied, or put back from a backup",
-};
-
-const hash = z
-  .string()
-  .regex(/^[0-9a-f]{64}$/)
-  .nullable();
-const identitySchema = z.strictObject({
-  schema: z.literal("vgpu-agent/identity/1"),
+const mark = z.string().max(64).nullable();
+const schema = z.strictObject({
+  schema: z.literal("vgpu-agent/agent/1"),
   agent_id: z.uuid(),
-  marks: z.strictObject({ machine: hash, product: hash, directory: hash, vm: hash }),
+  marks: z.strictObject({ machine: mark, product: mark, directory: mark }),
 });
 
-export interface Identity {
+export interface AgentIdentity {
   readonly agentId: string;
-  /** `changed`: there was one, and it is another machine's (or damaged), so this one is new. */
-  readonly status: "kept" | "made" | "changed";
-  /** Why it was made or changed, for the log; "" where it was kept. */
-  readonly why: string;
-  /** It is another machine, enrolled as another VM: what is in the spool is not this one's to tell. */
-  readonly isOtherVm: boolean;
-  /** Why it could not be written, so that the next start makes another; null: it is on the disk. */
+  /** It was on the disk: an earlier process may have given numbers under it. */
+  readonly isKept: boolean;
+  /** Why it is not on the disk, and new at each start; null: it is. */
   readonly trouble: StorageError | null;
+  /** Makes another one, keeps it, and gives it. */
+  renew(): Promise<string>;
 }
 
-export interface MarkSources {
-  /** The directory that the identity is in. */
-  readonly stateDirectory: string;
-  /** VM of the enrolment; null: not enrolled. */
-  readonly vmId: number | null;
+export interface IdentityOptions {
+  /** /etc/machine-id; for tests. */
   readonly machineIdFile?: string;
-  /** Root alone may read it: without, this mark is not known. */
+  /** The (virtual) hardware's UUID, which root alone may read: without, this mark is not known. For tests. */
   readonly productUuidFile?: string;
 }
 
-/** What this machine is known by, as far as it can be read. Never rejects. */
-export async function readMarks(sources: MarkSources): Promise<MachineMarks> {
-  const { machineIdFile = "/etc/machine-id", productUuidFile = "/sys/class/dmi/id/product_uuid" } = sources;
-  return {
+/** Reads it, or makes it. Never rejects: one that cannot be kept is good for this run. */
+export async function openIdentity(path: string, options: IdentityOptions = {}): Promise<AgentIdentity> {
+  const { machineIdFile = "/etc/machine-id", productUuidFile = "/sys/class/dmi/id/product_uuid" } = options;
+  const marks: Marks = {
     machine: hashOf("machine", await textOf(machineIdFile)),
     product: hashOf("product", await textOf(productUuidFile)),
-    directory: hashOf("directory", await birthOf(sources.stateDirectory)),
-    vm: hashOf("vm", sources.vmId === null ? null : String(sources.vmId)),
+    directory: hashOf("directory", await birthOf(dirname(path))),
   };
-}
-
-/** The identity of this machine, made or changed where the rules above say so. Never rejects. */
-export async function loadIdentity(path: string, marks: MachineMarks): Promise<Identity> {
-  const read = await readFileDurable(path);
-  if (read.state !== "read") {
-    const isNew = read.state === "absent";
-    return await makeIdentity(path, marks, isNew ? "made" : "changed", isNew ? "there was none" : read.detail);
+  const kept = await readKept(path);
+  if (kept === null || MARKS.some((one) => differs(kept.marks[one], marks[one]))) {
+    const identity = new Identity(path, marks, randomUUID(), false);
+    await identity.keep();
+    return identity;
   }
-  const parsed = identitySchema.safeParse(jsonOf(read.value));
-  if (!parsed.success)
-    return await makeIdentity(path, marks, "changed", `${path}: of a version that is not known here`);
-  const { agent_id: agentId, marks: then } = parsed.data;
-  const other = MACHINE_MARKS.filter((mark) => differs(then[mark], marks[mark]));
-  if (other.length > 0) {
-    const why = other.map((mark) => MARK_WORDS[mark]).join("; ");
-    return { ...(await makeIdentity(path, marks, "changed", why)), isOtherVm: differs(then.vm, marks.vm) };
-  }
-  // A mark that was not known before is from now on, and one that is not known now stays.
-  const known: MachineMarks = {
-    machine: marks.machine ?? then.machine,
-    product: marks.product ?? then.product,
-    directory: marks.directory ?? then.directory,
-    vm: marks.vm ?? then.vm,
+  const known: Marks = {
+    machine: kept.marks.machine ?? marks.machine,
+    product: kept.marks.product ?? marks.product,
+    directory: kept.marks.directory ?? marks.directory,
   };
-  const isSame = [...MACHINE_MARKS, "vm" as const].every((mark) => known[mark] === then[mark]);
-  const trouble = isSame ? null : await keep(path, agentId, known);
-  return { agentId, status: "kept", why: "", isOtherVm: false, trouble };
+  const identity = new Identity(path, known, kept.agent_id, true);
+  // A mark that was not known before is from now on.
+  if (MARKS.some((one) => known[one] !== kept.marks[one])) await identity.keep();
+  return identity;
 }
 
-/** A new id for the same machine: somebody else counts under the old one, or its numbers are not known any more. */
-export async function renewIdentity(path: string, marks: MachineMarks, why: string): Promise<Identity> {
-  return await makeIdentity(path, marks, "changed", why);
+class Identity implements AgentIdentity {
+  readonly #path: string;
+  readonly #marks: Marks;
+  readonly isKept: boolean;
+  agentId: string;
+  trouble: StorageError | null = null;
+
+  constructor(path: string, marks: Marks, agentId: string, isKept: boolean) {
+    this.#path = path;
+    this.#marks = marks;
+    this.agentId = agentId;
+    this.isKept = isKept;
+  }
+
+  async renew(): Promise<string> {
+    this.agentId = randomUUID();
+    await this.keep();
+    return this.agentId;
+  }
+
+  async keep(): Promise<void> {
+    const body = { schema: "vgpu-agent/agent/1", agent_id: this.agentId, marks: this.#marks };
+    try {
+      await writeFileDurable(this.#path, JSON.stringify(body));
+      this.trouble = null;
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      this.trouble = error;
+    }
+  }
 }
 
-async function makeIdentity(
-  path: string,
-  marks: MachineMarks,
-  status: Identity["status"],
-  why: string,
-): Promise<Identity> {
-  const agentId = randomUUID();
-  return { agentId, status, why, isOtherVm: false, trouble: await keep(path, agentId, marks) };
-}
-
-async function keep(path: string, agentId: string, marks: MachineMarks): Promise<StorageError | null> {
+async function readKept(path: string): Promise<z.infer<typeof schema> | null> {
+  const text = await readFileDurable(path);
+  if (text.state !== "read") return null;
   try {
-    await writeFileDurable(path, JSON.stringify({ schema: "vgpu-agent/identity/1", agent_id: agentId, marks }));
+    return schema.safeParse(JSON.parse(text.value)).data ?? null;
+  } catch {
     return null;
-  } catch (error) {
-    if (error instanceof StorageError) return error;
-    throw error;
   }
 }
 
 const differs = (then: string | null, now: string | null): boolean => then !== null && now !== null && then !== now;
 
-const hashOf = (mark: MachineMark | "vm", value: string | null): string | null =>
-  value === null ? null : createHash("sha256").update(`vgpu-agent ${mark} ${value.toLowerCase()}`).digest("hex");
+const hashOf = (name: Mark, value: string | null): string | null =>
+  value === null ? null : createHash("sha256").update(`vgpu-agent ${name} ${value.toLowerCase()}`).digest("hex");
 
 /** A copy of the files has another inode or time of birth; a copy of the whole disk has the same. */
 async function birthOf(directory: string): Promise<string | null> {
@@ -139,12 +133,4 @@ async function birthOf(directory: string): Promise<string | null> {
 async function textOf(path: string): Promise<string | null> {
   const text = (await readFile(path, "latin1").catch(() => "")).trim();
   return text === "" ? null : text.slice(0, 64);
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -1,4 +1,4 @@
-import { open, unlink } from "node:fs/promises";
+import { type FileHandle, open, unlink } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { errnoOf } from "../../facts/reading.ts";
@@ -21,24 +21,28 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock | 
   const handle = await open(directory, "r").catch((error: unknown) => {
     throw asStorageError(error, directory, "cannot be opened");
   });
-  // By the descriptor: a path of a socket is 107 bytes at most.
+  // By the descriptor: a path of a socket is 107 bytes at most. It stays open as long as the socket has this name.
   const path = `/proc/self/fd/${handle.fd}/${NAME}`;
   try {
     for (let attempt = 0; attempt < 3; attempt += 1) {
       try {
         const server = await listen(path);
-        return { release: () => release(server, join(directory, NAME)) };
+        return { release: () => release(server, handle) };
       } catch (error) {
         const code = errnoOf(error) ?? "";
-        if (CANNOT.includes(code)) return null;
-        if (code !== "EADDRINUSE") throw asStorageError(error, join(directory, NAME), "cannot be made");
+        if (code !== "EADDRINUSE") {
+          if (!CANNOT.includes(code)) throw asStorageError(error, join(directory, NAME), "cannot be made");
+          await handle.close();
+          return null;
+        }
         if (await isAnswered(path)) break;
         await unlink(path).catch(() => {});
       }
     }
     throw new StorageError("in-use", directory, "another process works in it");
-  } finally {
+  } catch (error) {
     await handle.close();
+    throw error;
   }
 }
 
@@ -62,7 +66,8 @@ function isAnswered(path: string): Promise<boolean> {
   });
 }
 
-async function release(server: Server, path: string): Promise<void> {
-  await unlink(path).catch(() => {});
+/** Closing removes the socket's name. */
+async function release(server: Server, handle: FileHandle): Promise<void> {
   await new Promise((resolve) => server.close(resolve));
+  await handle.close();
 }

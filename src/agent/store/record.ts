@@ -180,7 +180,15 @@ function uuidBytes(text: string): Buffer {
   return bytes;
 }
 
+/** The same text for the same bytes one after the other: a spool has many records and few ids. */
+let lastText: readonly [hex: string, text: string] = ["", ""];
+let lastButOne = lastText;
+
 function uuidText(bytes: Buffer, at: number): string {
   const hex = bytes.toString("hex", at, at + 16);
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+  for (const [known, text] of [lastText, lastButOne]) if (known === hex) return text;
+  const parts = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)];
+  lastButOne = lastText;
+  lastText = [hex, parts.join("-")];
+  return lastText[1];
 }

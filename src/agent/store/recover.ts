@@ -2,7 +2,8 @@ import { z } from "zod";
 import type { Checkpoint, OrderedPosition } from "./checkpoint.ts";
 import { HEAD_BYTES, type PlacedRecord, type RecordHead, streamOf } from "./record.ts";
 import type { Segment } from "./segment.ts";
-import type { FoundSegment } from "./segments.ts";
+import { type FoundSegment, Segments } from "./segments.ts";
+import { StorageError } from "./storage-error.ts";
 import { type Account, DROP_REASONS, Stream } from "./stream.ts";
 
 /** What was found in the spool when it was opened. */
@@ -21,6 +22,25 @@ const accountSchema = z.object({
   reason: z.enum(DROP_REASONS),
 });
 
+/**
+ * The files of a directory, and what is in them. Where they cannot be read, that is the trouble, and nothing is known: neither
+ * files nor checkpoint may be written then, for what is in them may still be had later.
+ */
+export async function recoverIn(
+  directory: string,
+  segmentBytes: number,
+  checkpoint: Checkpoint | null,
+): Promise<{ readonly segments: Segments; readonly recovered: Recovered; readonly trouble: StorageError | null }> {
+  try {
+    const segments = await Segments.open(directory, segmentBytes);
+    return { segments, recovered: await recover(segments.scan(), checkpoint), trouble: null };
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    const segments = Segments.none(directory, segmentBytes);
+    return { segments, recovered: await recover(segments.scan(), null), trouble: error };
+  }
+}
+
 /** What the scan of one stream has come to. */
 interface Seen {
   last: number;
@@ -33,7 +53,7 @@ interface Seen {
  * along the files; one that does not is a copy that a crash left. A number that is missing where there was damage is
  * damaged, and else it was dropped because the spool was full: nothing else takes entries out.
  */
-export async function recover(found: readonly FoundSegment[], checkpoint: Checkpoint | null): Promise<Recovered> {
+async function recover(found: AsyncIterable<FoundSegment>, checkpoint: Checkpoint | null): Promise<Recovered> {
   const streams = new Map<string, Stream>();
   for (const state of checkpoint?.streams ?? []) {
     streams.set(streamOf(state), new Stream(state.agentId, state.bootId, state));
@@ -54,6 +74,8 @@ export async function recover(found: readonly FoundSegment[], checkpoint: Checkp
     streams.set(key, stream);
     const before = seenOf(key);
     if (head.seq <= before.last) return false;
+    // Without a checkpoint: files are removed when what is in them is settled, so what came before was.
+    if (checkpoint === null && before.last === 0 && damage === 0 && head.seq > 1) stream.markDone(1, head.seq - 1);
     if (before.damage !== damage) markMissing(stream, before.last + 1, head.seq - 1);
     if (!isWhole) markMissing(stream, head.seq, head.seq);
     seen.set(key, { last: head.seq, damage });
@@ -62,8 +84,12 @@ export async function recover(found: readonly FoundSegment[], checkpoint: Checkp
     lastStream = key;
     return true;
   };
-  for (const [place, { segment, scan }] of found.entries()) {
-    const isLast = place === found.length - 1;
+  const isLive = (record: RecordHead) => streams.get(streamOf(record))?.isLive(record.seq) ?? false;
+  let files = 0;
+  let places = 0;
+  for await (const { segment, scan, isLast } of found) {
+    files += 1;
+    places += scan.damage.length;
     const broken = [...scan.damage];
     for (const [index, record] of scan.records.entries()) {
       while (broken[0] !== undefined && broken[0].before <= index) {
@@ -87,12 +113,13 @@ export async function recover(found: readonly FoundSegment[], checkpoint: Checkp
     cutBytes += scan.cutBytes;
     // A file that is not the last was whole once: what is cut off it was promised.
     if (scan.cutBytes > 0 && !isLast) damage += 1;
+    segment.count(isLive);
+    segment.unload();
   }
   for (const [key, stream] of streams) {
     const { last, damage: then } = seenOf(key);
-    if (then !== damage || found.length === 0) markMissing(stream, last + 1, stream.next - 1);
+    if (then !== damage || files === 0) markMissing(stream, last + 1, stream.next - 1);
   }
-  const places = found.reduce((sum, { scan }) => sum + scan.damage.length, 0);
   return { streams, ordinal, damagedPlaces: places, cutBytes };
 }
 
@@ -122,6 +149,7 @@ export async function lastPosition(list: readonly Segment[]): Promise<OrderedPos
       if (payload === null || payload === undefined) continue;
       return { ordinal: record.ordinal, value: positionOf(record, payload) };
     }
+    segment.unload();
   }
   return null;
 }

@@ -38,6 +38,8 @@ export class Segment {
   liveRecords: number | null = null;
   /** Streams that have live entries in it, accounts aside. */
   streams: ReadonlySet<string> = new Set();
+  /** Streams that have records in it, whatever became of them. */
+  mentioned: ReadonlySet<string> = new Set();
   /** Ordinals of its first and last record; 0 and 0 of an empty one. */
   #firstOrdinal = 0;
   #lastOrdinal = 0;
@@ -159,6 +161,7 @@ export class Segment {
     this.live = live;
     this.liveRecords = liveRecords;
     this.streams = streams;
+    this.mentioned = new Set(this.#index.map(streamOf));
   }
 
   /** Payloads, in order; null for one that is not what was written. Rejects with StorageError. */

@@ -8,46 +8,57 @@ const NAME = /^(\d{10})\.seg$/;
 const LEFT_OVER = /^\d{10}\.seg\.new$/;
 const MODE = 0o700;
 
+/** A file of the spool as it is met at the start, one after the other: their indexes are not held together. */
 export interface FoundSegment {
   readonly segment: Segment;
   readonly scan: Scan;
+  readonly isLast: boolean;
 }
 
 /** The files of a spool, oldest first; only the last one is written to. */
 export class Segments {
   readonly #directory: string;
   readonly segmentBytes: number;
-  #list: readonly Segment[];
+  readonly #found: readonly number[];
+  #list: readonly Segment[] = [];
   #lastNumber: number;
 
-  private constructor(directory: string, segmentBytes: number, list: readonly Segment[], lastNumber: number) {
+  private constructor(directory: string, segmentBytes: number, found: readonly number[]) {
     this.#directory = directory;
     this.segmentBytes = segmentBytes;
-    this.#list = list;
-    this.#lastNumber = lastNumber;
+    this.#found = found;
+    this.#lastNumber = found.at(-1) ?? 0;
   }
 
   /** None, in a directory that may not be there. */
   static none(directory: string, segmentBytes: number): Segments {
-    return new Segments(directory, segmentBytes, [], 0);
+    return new Segments(directory, segmentBytes, []);
   }
 
-  /** Makes the directory where it is missing. Rejects with StorageError. */
-  static async open(
-    directory: string,
-    segmentBytes: number,
-  ): Promise<{ readonly segments: Segments; readonly found: readonly FoundSegment[] }> {
-    const found: FoundSegment[] = [];
-    const names = await namesIn(directory);
-    for (const name of names) {
-      const path = join(directory, name);
+  /** Makes the directory where it is missing. The files are to be taken in by `scan` next. Rejects with StorageError. */
+  static async open(directory: string, segmentBytes: number): Promise<Segments> {
+    const numbers: number[] = [];
+    for (const name of await namesIn(directory)) {
       const number = Number(NAME.exec(name)?.[1] ?? 0);
-      if (number > 0) found.push(await Segment.open(path, number));
+      if (number > 0) numbers.push(number);
       // A smaller copy that was not finished: the original is there.
-      else if (LEFT_OVER.test(name)) await unlink(path).catch(() => {});
+      else if (LEFT_OVER.test(name)) await unlink(join(directory, name)).catch(() => {});
     }
-    const list = found.map(({ segment }) => segment);
-    return { segments: new Segments(directory, segmentBytes, list, list.at(-1)?.number ?? 0), found };
+    return new Segments(directory, segmentBytes, numbers);
+  }
+
+  /** Reads the files that were there, oldest first. Rejects with StorageError. */
+  async *scan(): AsyncGenerator<FoundSegment> {
+    for (const [index, number] of this.#found.entries()) {
+      const { segment, scan } = await Segment.open(this.#pathOf(number), number);
+      this.#list = [...this.#list, segment];
+      yield { segment, scan, isLast: index === this.#found.length - 1 };
+    }
+  }
+
+  /** How many files were there. */
+  get found(): number {
+    return this.#found.length;
   }
 
   get list(): readonly Segment[] {
@@ -89,10 +100,10 @@ export class Segments {
   }
 
   /**
-   * Takes out of a file what is not kept. What is left goes behind the file before it where that one has room, so that
+   * Takes out of a file what is not kept; what is, is live. What is left goes behind the file before it where that one has room, so that
    * small remains do not become many files. Rejects with StorageError.
    */
-  async shrink(segment: Segment, isKept: (record: PlacedRecord) => boolean, isLive = isKept): Promise<void> {
+  async shrink(segment: Segment, isKept: (record: PlacedRecord) => boolean): Promise<void> {
     await segment.seal();
     const kept = (await segment.index()).filter(isKept).reduce((sum, record) => sum + bytesOf(record), 0);
     if (kept === 0) {
@@ -104,7 +115,7 @@ export class Segments {
     const isRoom = before !== undefined && before.size + kept <= this.segmentBytes;
     const fresh = await Segment.rewrite(isRoom ? [before, segment] : [segment], isKept);
     if (fresh === null) return;
-    fresh.count(isLive);
+    fresh.count(isKept);
     this.#list = this.#list
       .filter((one) => one !== (isRoom ? before : null))
       .map((one) => (one === segment ? fresh : one));
@@ -140,17 +151,4 @@ async function namesIn(directory: string): Promise<readonly string[]> {
   } catch (error) {
     throw asStorageError(error, directory, "cannot be read");
   }
-}
-
-/** Removes everything that a spool has written there; gives how many files that were. Rejects with StorageError. */
-export async function removeSpool(directory: string): Promise<number> {
-  const names = (await namesIn(directory)).filter((name) => NAME.test(name) || LEFT_OVER.test(name));
-  for (const name of names) {
-    try {
-      await unlink(join(directory, name));
-    } catch (error) {
-      throw asStorageError(error, join(directory, name), "cannot be removed");
-    }
-  }
-  return names.length;
 }

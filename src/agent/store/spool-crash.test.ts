@@ -263,6 +263,8 @@ test("over any history nothing comes twice with two contents, and every number i
         dropped += spool.state().dropped["spool-full"];
         assert.ok(got.length + dropped >= id, `${got.length} came and ${dropped} were dropped of ${id}`);
         assert.equal(spool.state().entries, 0);
+        const told = receiver.accounts().reduce((sum, { count }) => sum + count, 0);
+        assert.ok(told <= dropped, `${told} were told as dropped, and ${dropped} were`);
         await spool.close();
       });
     }),

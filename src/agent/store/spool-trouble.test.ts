@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { it, test } from "node:test";
 import { Spool } from "./spool.ts";
-import { drain, entry, inScratch, openIn, optionsIn, Receiver } from "./spool-fixture.ts";
+import { drain, entry, inScratch, NEXT_BOOT, openIn, optionsIn, Receiver } from "./spool-fixture.ts";
 
 const isRoot = process.getuid?.() === 0;
 const needsRoot = { skip: isRoot ? false : "mounting a small file system needs root" };
@@ -143,6 +143,34 @@ it("a read-only /var at the start: it begins, sends what is there, and keeps the
     receiver.assertNoHoles();
     await spool.close();
   }),
+);
+
+it(
+  "files that cannot be read are left as they are, are told to nobody as lost, and are sent when they can be",
+  needsRoot,
+  () =>
+    inScratch(async (directory) => {
+      const before = await openIn(directory);
+      await before.append(entry(1));
+      await before.close();
+      const file = join(directory, "spool", "0000000001.seg");
+      renameSync(file, join(directory, "aside"));
+      // Reading a directory as a file fails, for root too.
+      mkdirSync(file);
+      const blind = await openIn(directory, { bootId: NEXT_BOOT });
+      assert.ok(blind.state().trouble !== null);
+      assert.equal((await blind.append(entry(2))).kept, "memory");
+      const receiver = await drain(blind);
+      assert.deepEqual(receiver.ids(), [2]);
+      assert.deepEqual(receiver.accounts(), []);
+      await blind.close();
+      rmSync(file, { recursive: true });
+      renameSync(join(directory, "aside"), file);
+      const again = await openIn(directory, { bootId: NEXT_BOOT });
+      assert.deepEqual((await drain(again, receiver)).ids(), [2, 1]);
+      receiver.assertNoHoles();
+      await again.close();
+    }),
 );
 
 test("a directory that cannot be made is a trouble that is said, and entries are kept in memory", () =>

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Spool } from "./spool.ts";
 import {
+  AGENT,
   BOOT,
   drain,
   entry,
@@ -245,6 +246,22 @@ test("without its checkpoint it says so, and sends what it has", () =>
     await again.close();
   }));
 
+test("without its checkpoint, what was delivered and removed is not told as lost", () =>
+  inScratch(async (directory) => {
+    const spool = await openIn(directory, { segmentBytes: 200 });
+    for (const id of range(1, 4)) await spool.append(entry(id));
+    const batch = await spool.peek(2, 1e6);
+    assert.ok(batch !== null);
+    await spool.settle(batch, { taken: new Set([1, 2]), refused: NONE });
+    await spool.close();
+    rmSync(join(directory, "checkpoint"));
+    const again = await openIn(directory, { agentId: OTHER_AGENT });
+    const receiver = await drain(again);
+    assert.deepEqual(receiver.ids(), [3, 4]);
+    assert.deepEqual(receiver.accounts(), []);
+    await again.close();
+  }));
+
 test("an entry that no host takes is refused before it has a number", () =>
   inScratch(async (directory) => {
     const spool = await openIn(directory);
@@ -274,6 +291,79 @@ test("what is sent under another agent id is numbered from 1, and nothing of it 
       [...(kept ?? [])].sort((a, b) => a - b),
       range(1, kept?.size ?? 0),
     );
+    await again.close();
+  }));
+
+test("for another host, or as another VM, what is left is numbered from 1 under a new id", () =>
+  inScratch(async (directory) => {
+    const spool = await openIn(directory);
+    const never = async () => assert.fail("the first receiver is no other one");
+    await spool.sendTo("vm 11", never);
+    await Promise.all(range(1, 4).map((id) => spool.append(entry(id))));
+    const batch = await spool.peek(2, 1e6);
+    assert.ok(batch !== null);
+    await spool.settle(batch, { taken: new Set([1, 2]), refused: NONE });
+    await spool.close();
+    const again = await openIn(directory);
+    await again.sendTo("vm 11", never);
+    assert.equal(await again.sendTo("vm 12", async () => OTHER_AGENT), 0);
+    await again.append(entry(5));
+    const receiver = await drain(again);
+    assert.deepEqual(receiver.ids(), [3, 4, 5]);
+    assert.deepEqual([...receiver.entries.keys()], [`${OTHER_AGENT}/${BOOT}`]);
+    receiver.assertNoHoles();
+    await again.close();
+  }));
+
+test("a copy of the disk sends its source's entries under their own numbers to the same VM, and never as another VM", () =>
+  inScratch(async (scratch) => {
+    const [directory, disk] = [join(scratch, "source"), join(scratch, "copy")];
+    mkdirSync(directory);
+    const source = await openIn(directory);
+    await source.sendTo("vm 11", async () => assert.fail());
+    await Promise.all(range(1, 3).map((id) => source.append(entry(id))));
+    await source.close();
+    cpSync(directory, disk, { recursive: true });
+    // The same token: the host has them from the one or from the other, once.
+    const twin = await openIn(directory, { agentId: OTHER_AGENT, bootId: NEXT_BOOT });
+    await twin.sendTo("vm 11", async () => assert.fail());
+    assert.deepEqual((await twin.peek(10, 1e6))?.agentId, AGENT);
+    await twin.close();
+    const renewed = "9a0c1f0e-1111-4222-8333-444455556666";
+    for (let start = 0; start < 2; start += 1) {
+      const copy = await openIn(disk, { agentId: start === 0 ? OTHER_AGENT : renewed, bootId: NEXT_BOOT });
+      await copy.append(entry(9 + start));
+      assert.equal(await copy.sendTo("vm 12", async () => renewed), start === 0 ? 3 : 0);
+      const receiver = await drain(copy);
+      assert.deepEqual(receiver.ids(), [9 + start]);
+      assert.deepEqual(receiver.accounts(), []);
+      await copy.close();
+    }
+  }));
+
+test("a boot that was delivered is not sent or told again while its records are beside others in a file", () =>
+  inScratch(async (directory) => {
+    const before = await openIn(directory);
+    await Promise.all(range(1, 3).map((id) => before.append(entry(id))));
+    await before.close();
+    // The file is made smaller together with one of the next boot: both are in one.
+    const spool = await openIn(directory, { bootId: NEXT_BOOT, maxBytes: 4000, segmentBytes: 2000 });
+    const text = "x".repeat(300);
+    for (const id of range(4, 20)) {
+      await spool.append(entry(id, { kind: id % 2 === 0 ? "condition" : "report", document: { id, text } }));
+    }
+    const receiver = new Receiver();
+    for (;;) {
+      const batch = await spool.peek(10, 1e6);
+      if (batch === null || batch.bootId !== BOOT) break;
+      await spool.settle(batch, { taken: receiver.take(batch), refused: NONE });
+    }
+    await spool.close();
+    const again = await openIn(directory, { bootId: NEXT_BOOT });
+    const next = await again.peek(10, 1e6);
+    assert.equal(next?.bootId, NEXT_BOOT);
+    await drain(again, receiver);
+    receiver.assertNoHoles();
     await again.close();
   }));
 

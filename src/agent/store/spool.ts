@@ -1,10 +1,16 @@
 import { WIRE_LIMITS } from "../../report/wire/limits.ts";
-import { CheckpointWriter, laterPosition, type OrderedPosition, readCheckpoint } from "./checkpoint.ts";
+import {
+  type Checkpoint,
+  CheckpointWriter,
+  laterPosition,
+  type OrderedPosition,
+  readCheckpoint,
+} from "./checkpoint.ts";
 import { DROP_ORDER, EntryQueue, type Kept, type Queued } from "./entry-queue.ts";
-import { gather } from "./gather.ts";
+import { firstLiveOf, gather } from "./gather.ts";
 import { encodeRecord, type PlacedRecord, type SpoolKind, streamOf } from "./record.ts";
-import { lastPosition, positionOf, type Recovered, recover } from "./recover.ts";
-import { Segments } from "./segments.ts";
+import { lastPosition, positionOf, type Recovered, recoverIn } from "./recover.ts";
+import type { Segments } from "./segments.ts";
 import type { Appended, HeldBatch, NewEntry, Outcome, SpoolFound, SpoolOptions, SpoolState } from "./spool-types.ts";
 import { EntryTooLarge } from "./spool-types.ts";
 import { StorageError } from "./storage-error.ts";
@@ -59,24 +65,23 @@ export class Spool {
   #lostInMemory = 0;
   #ordinal: number;
   #position: OrderedPosition | null;
+  #receiver: string | null;
   #trouble: StorageError | null = null;
+  /** Why nothing is written until the next start; null: it is. */
+  #detached: StorageError | null = null;
   #triedAt = Number.NEGATIVE_INFINITY;
   #flush: Promise<void> | null = null;
   #turn: Promise<unknown> = Promise.resolve();
 
-  private constructor(
-    options: SpoolOptions,
-    segments: Segments,
-    recovered: Recovered,
-    position: OrderedPosition | null,
-  ) {
+  private constructor(options: SpoolOptions, segments: Segments, recovered: Recovered, checkpoint: Checkpoint | null) {
     this.#options = options;
     this.#segments = segments;
     this.#checkpoint = new CheckpointWriter(options.checkpointFile);
     this.#streams = recovered.streams;
     this.#ordinal = recovered.ordinal;
     this.#openOrdinal = recovered.ordinal;
-    this.#position = position;
+    this.#position = checkpoint?.position ?? null;
+    this.#receiver = checkpoint?.receiver ?? null;
     this.#monotonic = options.monotonic ?? (() => performance.now());
     this.#queue = new EntryQueue(options.memoryBytes ?? MEMORY_BYTES);
     const key = streamOf(options);
@@ -91,20 +96,13 @@ export class Spool {
   static async open(options: SpoolOptions): Promise<{ readonly spool: Spool; readonly found: SpoolFound }> {
     const { directory, checkpointFile, maxBytes } = options;
     const segmentBytes = Math.min(options.segmentBytes ?? SEGMENT_BYTES, Math.ceil(maxBytes / LEAST_SEGMENTS));
-    let trouble: StorageError | null = null;
-    const { segments, found } = await Segments.open(directory, segmentBytes).catch((error: unknown) => {
-      if (!(error instanceof StorageError)) throw error;
-      trouble = error;
-      return { segments: Segments.none(directory, segmentBytes), found: [] };
-    });
     const read = await readCheckpoint(checkpointFile);
     const checkpoint = read.state === "read" ? read.value : null;
-    const recovered = await recover(found, checkpoint);
-    const position = checkpoint?.position ?? null;
-    const resume = laterPosition(position, await lastPosition(segments.list));
-    const spool = new Spool(options, segments, recovered, position);
+    const { segments, recovered, trouble } = await recoverIn(directory, segmentBytes, checkpoint);
+    const resume = laterPosition(checkpoint?.position ?? null, await lastPosition(segments.list));
+    const spool = new Spool(options, segments, recovered, checkpoint);
+    spool.#detached = trouble;
     await spool.#exclusive(() => spool.#settleFiles());
-    spool.#trouble ??= trouble;
     segments.unload();
     const state = read.state === "timed-out" || read.state === "skipped" ? "invalid" : read.state;
     return {
@@ -112,7 +110,7 @@ export class Spool {
       found: {
         checkpoint: state,
         checkpointDetail: read.state === "read" ? "" : read.detail,
-        files: found.length,
+        files: segments.found,
         damagedPlaces: recovered.damagedPlaces,
         cutBytes: recovered.cutBytes,
         position: resume?.value ?? null,
@@ -173,12 +171,46 @@ export class Spool {
     });
   }
 
+  /** Whether its numbers are still given by this process. */
+  isCurrent(batch: HeldBatch): boolean {
+    return batch.stream === this.#current;
+  }
+
   /** What is not settled of the batch's boot is sent as another agent's from now on, numbered from 1. */
   async sendAs(batch: HeldBatch, agentId: string): Promise<void> {
     await this.#exclusive(async () => {
       batch.stream.sendAs(agentId);
       await this.#settleFiles();
     });
+  }
+
+  /**
+   * Says who acknowledges from now on: a host, and the VM that it takes this one for. Another one than before holds no
+   * number of ours: what is left of this agent is sent under the id that `renew` makes, numbered from 1. What is left of any
+   * other agent is of the machine that this disk was copied from, and no business of this host: it is dropped. Gives how
+   * many entries that were.
+   */
+  async sendTo(receiver: string, renew: () => Promise<string>): Promise<number> {
+    if (this.#receiver === receiver) return 0;
+    return await this.#exclusive(async () => {
+      const isFirst = this.#receiver === null;
+      this.#receiver = receiver;
+      const before = this.state().entries;
+      if (!isFirst) await this.#renumber(await renew());
+      await this.#settleFiles();
+      this.#segments.unload();
+      return before - this.state().entries;
+    });
+  }
+
+  async #renumber(agentId: string): Promise<void> {
+    const own = this.#current.sentAs;
+    for (const stream of this.#streams.values()) {
+      if (stream.sentAs === own) stream.sendAs(agentId);
+      else stream.giveUp();
+    }
+    // A file whose index is not loaded is not counted anew.
+    for (const segment of this.#segments.list) await segment.index();
   }
 
   state(): SpoolState {
@@ -254,7 +286,7 @@ export class Spool {
 
   /** Makes accounts of what this boot lost below the next entry that is to be sent. */
   async #account(stream: Stream): Promise<void> {
-    const firstLive = await this.#exclusive(() => this.#firstLive(stream));
+    const firstLive = await this.#exclusive(() => firstLiveOf(stream, this.#segments.list, this.#queue));
     const losses = stream.losses(firstLive).slice(0, MOST_ACCOUNTS);
     const at = (this.#options.now ?? Date.now)();
     const made = losses.map(async (loss) => {
@@ -264,19 +296,6 @@ export class Spool {
       await this.#enqueue(stream, "dropped", at, Buffer.from(JSON.stringify(loss)), NO_BYTES);
     });
     await Promise.all(made);
-  }
-
-  /** The lowest number of an entry that is to be sent, or the next one that will be. */
-  async #firstLive(stream: Stream): Promise<number> {
-    const key = streamOf(stream);
-    for (const segment of this.#segments.list) {
-      if (!segment.streams.has(key)) continue;
-      for (const record of await segment.index()) {
-        if (record.kind !== "dropped" && streamOf(record) === key && stream.isLive(record.seq)) return record.seq;
-      }
-    }
-    const queued = this.#queue.entries.find(({ head }) => head.kind !== "dropped" && streamOf(head) === key);
-    return queued?.head.seq ?? stream.next;
   }
 
   #settleOne(stream: Stream, seq: number, isTaken: boolean, accountSeq: number | null): void {
@@ -312,14 +331,19 @@ export class Spool {
       schema: "vgpu-agent/checkpoint/1",
       ordinal: this.#ordinal,
       position: this.#position,
+      receiver: this.#receiver,
       streams: [...this.#streams.values()].map((stream) => stream.state()),
     });
   }
 
-  /** Boots of which nothing is left to be sent or told: every number of theirs is done. */
+  /**
+   * Boots of which every number is done, and no file has a record: as long as one has, the next start would take it for
+   * unsent.
+   */
   #forgetSettled(): void {
     for (const [key, stream] of this.#streams) {
-      if (stream === this.#current || !stream.isSettled(stream.next)) continue;
+      const isOver = stream !== this.#current && stream.isSettled(stream.next);
+      if (!isOver || this.#segments.list.some(({ mentioned }) => mentioned.has(key))) continue;
       this.#streams.delete(key);
     }
   }
@@ -346,6 +370,7 @@ export class Spool {
   /** False: the disk did not do it, and why is the trouble now. */
   async #attempt(action: () => Promise<void>): Promise<boolean> {
     try {
+      if (this.#detached !== null) throw this.#detached;
       await action();
       if (!this.#queue.entries.some(({ isInMemory }) => isInMemory)) this.#trouble = null;
       return true;

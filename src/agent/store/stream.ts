@@ -124,6 +124,12 @@ export class Stream {
     return parts.sort((a, b) => a.first - b.first);
   }
 
+  /** Nothing of it is sent or told any more. */
+  giveUp(): void {
+    if (this.next > 1) this.markDone(1, this.next - 1);
+    this.accounts = [];
+  }
+
   /** From now on it is sent as another agent's, and what is not done is numbered from 1. */
   sendAs(agentId: string): void {
     this.sentAs = agentId;

@@ -2,164 +2,12 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { withHost } from "../../../test/support/host-client.ts";
-import { heldUpTo, highestHeld, holds, type Pieces, withNumbers } from "../../host/store/held-numbers.ts";
-import type { Acknowledgement } from "../../report/wire/answers.ts";
-import type { ReportBatch } from "../../report/wire/batch.ts";
 import { PinMismatch } from "../../report/wire/pinned-agent.ts";
-import type { Spool } from "../store/spool.ts";
 import { AGENT, BOOT, inScratch, NEXT_BOOT, OTHER_AGENT, openIn } from "../store/spool-fixture.ts";
-import type { NewEntry } from "../store/spool-types.ts";
 import { HostClient } from "./host-client.ts";
 import { BatchTooLarge, HostBusy, HostRefused, HostUnreachable } from "./host-errors.ts";
-import { type ReportSink, Sender, type SenderOptions } from "./sender.ts";
-
-/** A clock whose time is that of the next timer, when the test says so. */
-class SteppedClock {
-  time = 1_780_000_000_000;
-  chance = 0.5;
-  #timers: { readonly at: number; readonly callback: () => void }[] = [];
-
-  readonly now = () => this.time;
-  readonly random = () => this.chance;
-  readonly after = (ms: number, callback: () => void) => {
-    const timer = { at: this.time + ms, callback };
-    this.#timers.push(timer);
-    return () => {
-      this.#timers = this.#timers.filter((one) => one !== timer);
-    };
-  };
-
-  /** Waits until the sender waits, and gives for how long. */
-  async waiting(): Promise<number> {
-    for (let turn = 0; turn < 1_000_000; turn += 1) {
-      const [next] = this.#timers;
-      if (next !== undefined) return next.at - this.time;
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    throw new Error("the sender does not wait for anything");
-  }
-
-  async step(): Promise<number> {
-    const ms = await this.waiting();
-    this.fire();
-    return ms;
-  }
-
-  /** Lets the next timer fire, if there is one. */
-  fire(): void {
-    const [next] = this.#timers.splice(0, 1);
-    this.time = next?.at ?? this.time;
-    next?.callback();
-  }
-}
-
-/** Keeps numbers as the counterpart does. */
-class FakeHost implements ReportSink {
-  readonly held = new Map<string, Pieces>();
-  readonly entries: ReportBatch["entries"] = [];
-  readonly batches: ReportBatch[] = [];
-  /** What it does instead of answering; null: it answers. */
-  failure: ((batch: ReportBatch) => Error | null) | null = null;
-  /** Takes the batch before it fails. */
-  losesAnswers = false;
-  refuses: (entry: ReportBatch["entries"][number]) => Acknowledgement["refused"][number]["reason"] | null = () => null;
-
-  async postReports(batch: ReportBatch): Promise<{ readonly answer: Acknowledgement }> {
-    this.batches.push(batch);
-    const failure = this.failure?.(batch) ?? null;
-    if (failure !== null && !this.losesAnswers) throw failure;
-    const answer = this.#take(batch);
-    if (failure !== null) throw failure;
-    return { answer };
-  }
-
-  #take(batch: ReportBatch): Acknowledgement {
-    const key = `${batch.agent_id}/${batch.boot_id}`;
-    let pieces = this.held.get(key) ?? [];
-    const [accepted, duplicates]: [number[], number[]] = [[], []];
-    const refused: Acknowledgement["refused"] = [];
-    for (const [index, entry] of batch.entries.entries()) {
-      const reason = this.refuses(entry);
-      if (reason !== null) refused.push({ index, seq: entry.seq, reason, text: "it is wrong" });
-      else if (holds(pieces, entry.seq)) duplicates.push(entry.seq);
-      else {
-        accepted.push(entry.seq);
-        this.entries.push(entry);
-        pieces = withNumbers(pieces, entry.seq, entry.seq);
-        if (entry.kind === "dropped") pieces = withNumbers(pieces, entry.document.first, entry.document.last);
-      }
-    }
-    this.held.set(key, pieces);
-    return {
-      schema: "vgpu-agent/acknowledgement/1",
-      agent_id: batch.agent_id,
-      boot_id: batch.boot_id,
-      accepted,
-      duplicates,
-      refused,
-      accepted_up_to: heldUpTo(pieces),
-      highest: highestHeld(pieces),
-      clock: { received_at: 0, sent_at: 0 },
-    };
-  }
-
-  /** Of the reports that it holds. */
-  ids(): readonly unknown[] {
-    return this.entries.flatMap((entry) => (entry.kind === "report" ? [entry.document["id"]] : []));
-  }
-
-  assertWhole(): void {
-    for (const [key, pieces] of this.held) assert.equal(heldUpTo(pieces), highestHeld(pieces), `holes of ${key}`);
-  }
-}
-
-interface Bench {
-  readonly spool: Spool;
-  readonly host: FakeHost;
-  readonly clock: SteppedClock;
-  readonly sender: Sender;
-  readonly running: Promise<void>;
-  readonly stop: AbortController;
-  add(...ids: readonly number[]): Promise<void>;
-  /** Steps until nothing is left in the spool. */
-  drain(mostSteps?: number): Promise<void>;
-}
-
-async function withSender(body: (bench: Bench) => Promise<void>, more: Partial<SenderOptions> = {}): Promise<void> {
-  await inScratch(async (directory) => {
-    const spool = await openIn(directory);
-    const [host, clock, stop] = [new FakeHost(), new SteppedClock(), new AbortController()];
-    const renewAgent = async () => OTHER_AGENT;
-    const sender = new Sender({ spool, sink: host, vmId: 11, clock, renewAgent, ...more });
-    const running = sender.run(stop.signal);
-    const add = async (...ids: readonly number[]) =>
-      void (await Promise.all(ids.map((id) => spool.append(report(id)))));
-    const drain = async (mostSteps = 10_000) => {
-      for (let step = 0; step < mostSteps; step += 1) {
-        await clock.waiting();
-        if (spool.state().entries === 0 && sender.state().link === "idle") return;
-        await clock.step();
-      }
-      throw new Error("it is not drained");
-    };
-    try {
-      await body({ spool, host, clock, sender, running, stop, add, drain });
-    } finally {
-      stop.abort();
-      await running;
-      await spool.close();
-    }
-  });
-}
-
-const report = (id: number, more: object = {}): NewEntry => ({
-  kind: "report",
-  at: 1_780_000_000_000,
-  document: { id, ...more },
-  position: null,
-});
-const range = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
-const unreachable = () => new HostUnreachable("ECONNREFUSED", "nothing listens there");
+import { type ReportSink, Sender } from "./sender.ts";
+import { condition, FakeHost, range, report, SteppedClock, unreachable, withSender } from "./sender-fixture.ts";
 
 test("what is appended is sent, in order, within a second of the call", () =>
   withSender(async ({ host, clock, sender, add, drain }) => {
@@ -211,6 +59,46 @@ test("answers that are lost cost nothing: the host has each entry once, and nobo
     assert.deepEqual(host.ids(), range(1, 20));
     assert.equal(sender.state().collisions, 0);
     assert.ok(sender.state().duplicates > 0);
+  }));
+
+test("an hour of outages, half-open connections, busy answers and lost ones: each entry is there once, in order", () =>
+  withSender(async ({ host, clock, sender, add, drain }) => {
+    // Not chance: the same each time.
+    let state = 12345;
+    const random = () => {
+      state = (state * 1103515245 + 12345) % 2147483648;
+      return state / 2147483648;
+    };
+    let outageUntil = 0;
+    host.failure = () => {
+      const dice = random();
+      if (clock.time < outageUntil) return unreachable();
+      if (dice < 0.05) outageUntil = clock.time + random() * 600_000;
+      host.losesAnswers = dice > 0.7;
+      // Half-open: nothing comes until the client's limit; the batch may have arrived.
+      if (dice > 0.85) clock.time += 20_000;
+      if (dice > 0.7) return new HostUnreachable("TIMEOUT", "no whole answer within 20 s");
+      host.losesAnswers = false;
+      return dice > 0.6 ? new HostBusy(429, "slow down", 2000) : null;
+    };
+    const end = clock.time + 3_600_000;
+    let id = 0;
+    while (clock.time < end) {
+      const count = Math.floor(random() * 6);
+      await add(...range(id + 1, id + count));
+      id += count;
+      sender.wake();
+      await clock.step();
+    }
+    host.failure = null;
+    await drain();
+    assert.ok(id > 500, `${id} entries`);
+    assert.deepEqual(host.ids(), range(1, id));
+    host.assertWhole();
+    const { collisions, duplicates, refused } = sender.state();
+    assert.equal(collisions, 0);
+    assert.ok(duplicates > 0);
+    assert.equal(refused.size, 0);
   }));
 
 test("Retry-After is waited for, and a day of it is not believed", () =>
@@ -348,6 +236,27 @@ test("a copy of a running VM counts on under the same numbers: both notice or ne
     assert.ok(clock.time > 0);
   }));
 
+test("what a copied disk has of an earlier boot is taken once, whatever its source has sent beyond it", () =>
+  inScratch(async (directory) => {
+    const source = await openIn(directory);
+    await Promise.all(range(1, 600).map((id) => source.append(report(id))));
+    await source.close();
+    const spool = await openIn(directory, { agentId: OTHER_AGENT, bootId: NEXT_BOOT });
+    const [host, clock, stop] = [new FakeHost(), new SteppedClock(), new AbortController()];
+    host.held.set(`${AGENT}/${BOOT}`, [[1, 900]]);
+    const renewAgent = async () => assert.fail("nobody counts under our id");
+    const sender = new Sender({ spool, sink: host, vmId: 11, clock, renewAgent });
+    await spool.append(report(601));
+    const running = sender.run(stop.signal);
+    await clock.waiting();
+    stop.abort();
+    await running;
+    assert.deepEqual(host.ids(), [601]);
+    assert.equal(sender.state().duplicates, 600);
+    assert.equal(spool.state().entries, 0);
+    await spool.close();
+  }));
+
 test("a host that knows of higher numbers than were ever given is answered with a new agent id", () =>
   withSender(async ({ host, sender, add, drain }) => {
     host.held.set(`${AGENT}/${BOOT}`, [[2, 90]]);
@@ -426,23 +335,3 @@ test("with the real client and the real counterpart, everything is in its store 
       await spool.close();
     });
   }));
-
-const condition = (id: number): NewEntry => ({
-  kind: "condition",
-  at: Date.now(),
-  position: null,
-  document: {
-    schema: "vgpu-agent/condition/1",
-    boot_id: BOOT,
-    id: `condition-${id}`,
-    check: "bar-access",
-    cause: null,
-    outcome: "warn",
-    state: "open",
-    since: 0,
-    at: 0,
-    pid: null,
-    ended_by: null,
-    message: "",
-  },
-});

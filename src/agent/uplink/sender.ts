@@ -28,6 +28,11 @@ export interface SenderOptions {
   readonly sink: ReportSink;
   /** The VM of the enrolment. */
   readonly vmId: number | null;
+  /**
+   * Names the host and the VM that it takes this one for, as the certificate's pin and the VM's number do: under another
+   * name is somebody who holds no number of ours. Left out: the VM alone.
+   */
+  readonly receiver?: string;
   readonly clock: SenderClock;
   /**
    * Another one uses this agent id and boot id too (a machine that was copied while it ran, or put back): makes a new agent
@@ -60,6 +65,8 @@ export interface SenderState {
   readonly lastRefusal: string | null;
   /** How often another one was found under this agent id. */
   readonly collisions: number;
+  /** Entries of another machine, whose disk this one's is a copy of, which were not sent to the host of this one. */
+  readonly discarded: number;
   readonly backlog: SpoolState;
 }
 
@@ -102,6 +109,7 @@ export class Sender {
   #accepted = 0;
   #duplicates = 0;
   #collisions = 0;
+  #discarded = 0;
   #batchBytes = BATCH_BYTES;
   #gapRounds = 0;
   #wake: (() => void) | null = null;
@@ -123,6 +131,8 @@ export class Sender {
 
   /** Sends until the signal is aborted. Rejects only for what is a bug. */
   async run(signal: AbortSignal): Promise<void> {
+    const { spool, receiver, vmId, renewAgent } = this.#options;
+    this.#discarded = await spool.sendTo(receiver ?? `vm ${vmId ?? "unknown"}`, renewAgent);
     while (!signal.aborted) {
       const waitMs = await this.#step(signal);
       if (signal.aborted) return;
@@ -150,6 +160,7 @@ export class Sender {
       refused: new Map(this.#refused),
       lastRefusal: this.#lastRefusal,
       collisions: this.#collisions,
+      discarded: this.#discarded,
       backlog: this.#options.spool.state(),
     };
   }
@@ -224,8 +235,11 @@ export class Sender {
     answer: Acknowledgement,
   ): Promise<number> {
     const { spool, clock } = this.#options;
-    const strangers = this.#strangersIn(sent, answer);
-    const isForeign = strangers.size > 0 || answer.highest > held.stream.next - 1 - held.stream.offset;
+    // Of an earlier boot all was written before: what the host has of it, or beyond, came from a copy of this disk.
+    const isCurrent = spool.isCurrent(held);
+    const strangers = isCurrent ? this.#strangersIn(sent, answer) : new Set<number>();
+    const highestGiven = held.stream.next - 1 - held.stream.offset;
+    const isForeign = isCurrent && (strangers.size > 0 || answer.highest > highestGiven);
     const taken = new Set([...answer.accepted, ...answer.duplicates].filter((seq) => !strangers.has(seq)));
     const refused = new Set(unfit);
     let hasGaps = false;
