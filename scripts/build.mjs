@@ -1,16 +1,18 @@
 // Builds dist/, what is published: the program and what it starts, each with its imports in as few files as can be.
 // With --out DIR it goes there. With --if-possible (npm install) a failure is no error: the sources run then.
 // Plain JavaScript that Node 18 can run.
-import { mkdtempSync, renameSync, rmSync, statSync } from "node:fs";
+import { chmodSync, mkdtempSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { HOME, writeStamps } from "../bin/program.js";
 
 /** What is started by path, by the name that src/package-files.ts gives it. */
 const PROGRAMS = {
-  cli: "src/cli.ts",
+  "command-line": "src/cli.ts",
   "bar-child": "src/native/bar-child.ts",
   "admin-child": "src/host/health/admin-child.ts",
 };
+/** What is started: it goes on with the command line, or with what the commonest command needs, in files of its own. */
+const START = { cli: "src/start.ts" };
 const asked = process.argv.indexOf("--out");
 const OUT = asked === -1 ? join(HOME, "dist") : resolve(process.argv[asked + 1] ?? "");
 /** File systems keep times in steps: a file that changed this shortly before may change again and look the same. */
@@ -41,10 +43,17 @@ const lazyStringWidth = {
   },
 };
 
+/** The command line is beside what is started. */
+const commandLineBeside = {
+  name: "command-line-beside",
+  setup(build) {
+    build.onResolve({ filter: /^\.\/cli\.ts$/ }, () => ({ path: "./command-line.js", external: true }));
+  },
+};
+
 async function bundle(esbuild, outdir) {
-  const { metafile } = await esbuild.build({
+  const options = {
     absWorkingDir: HOME,
-    entryPoints: PROGRAMS,
     outdir,
     bundle: true,
     // What one command needs alone is a file of its own, and is read when it is called.
@@ -60,13 +69,17 @@ async function bundle(esbuild, outdir) {
     banner: {
       js: 'import { createRequire as createBundleRequire } from "node:module"; const require = createBundleRequire(import.meta.url);',
     },
-    plugins: [lazyStringWidth],
     tsconfigRaw: {},
     metafile: true,
     logLevel: "warning",
-  });
-  const files = Object.keys(metafile.inputs).filter((path) => !path.startsWith("lazy:"));
-  return [...files, "package.json", "scripts/build.mjs"];
+  };
+  const built = await Promise.all([
+    esbuild.build({ ...options, entryPoints: PROGRAMS, plugins: [lazyStringWidth] }),
+    // Of what this shares with the rest there are two copies: one of them is all that a start reads.
+    esbuild.build({ ...options, entryPoints: START, plugins: [commandLineBeside], chunkNames: "start-[name]-[hash]" }),
+  ]);
+  const files = new Set(built.flatMap(({ metafile }) => Object.keys(metafile.inputs)));
+  return [...[...files].filter((path) => !path.startsWith("lazy:")), "package.json", "scripts/build.mjs"];
 }
 
 /** Bundles until no file changed meanwhile, and puts the result in the place of what was there. */
@@ -83,6 +96,8 @@ async function build(esbuild) {
       }
       if (attempt === MAX_ATTEMPTS) throw new Error("the sources keep changing while they are built");
     }
+    // A temporary directory is its maker's alone, and every user may run the program.
+    chmodSync(fresh, 0o755);
     rmSync(OUT, { recursive: true, force: true });
     renameSync(fresh, OUT);
   } finally {

@@ -4,8 +4,8 @@ import { CannotCountLive } from "./commands/cannot-count-live.ts";
 import { configCommands } from "./commands/config-cli.ts";
 import { doctorCommand } from "./commands/doctor-cli.ts";
 import { enrollCommand } from "./commands/enroll-cli.ts";
+import { failureText, USAGE } from "./commands/failure.ts";
 import { hostCommands } from "./commands/host-cli.ts";
-import type { MatchCommandOptions } from "./commands/match.ts";
 import { printAll } from "./commands/output.ts";
 import { runCommand } from "./commands/run-cli.ts";
 import { SUBJECT, unitName } from "./commands/subject.ts";
@@ -16,8 +16,6 @@ import { TOOL_VERSION } from "./version.ts";
 
 /* Commands are imported when they are called: what one needs must not slow another, or the help, down. */
 
-/** Exit code of a command line that cannot be meant (design: 2 usage). */
-const USAGE = 2;
 /** Nothing could be judged or counted. */
 const NOTHING = 1;
 
@@ -120,13 +118,19 @@ async function main(args: readonly string[]): Promise<number> {
             "Reads only. Other VMs' names and numbers are shown to whoever holds the mediator's log, never in --json. Exit code: 0 executing, 4 executing with failures or doubts, 3 refuted or broken, 1 nothing can be said, 2 usage.",
           ),
       async (argv) => {
+        const { matchLogs } = await import("./commands/match-cli.ts");
+        const { report = null, journal = null } = argv;
+        const guestLog = argv["guest-log"] ?? null;
+        const unit = unitName(argv.unit);
+        const guest = { report, journal, guestLog, unit };
         code = await matchLogs({
           mediatorLog: argv["mediator-log"],
-          guestLog: argv["guest-log"] ?? null,
-          journal: argv.journal ?? null,
-          report: argv.report ?? null,
+          // Most of the program is loaded with what reads this: not for the host's log alone.
+          guest:
+            report === null && journal === null && guestLog === null
+              ? null
+              : async () => (await import("./commands/match-guest.ts")).guestEvidence(guest),
           stubLog: argv["stub-log"] ?? null,
-          unit: unitName(argv.unit),
           vm: vmId(argv.vm),
           json: argv.json,
         });
@@ -180,51 +184,16 @@ async function countLive(seconds: number | null, unit: string, pid: number | nul
   return result.exitCode;
 }
 
-/** `match`: reads both logs to their ends, with a line on stderr that says how far. */
-async function matchLogs(
-  given: Pick<
-    MatchCommandOptions,
-    "mediatorLog" | "guestLog" | "journal" | "report" | "stubLog" | "unit" | "vm" | "json"
-  >,
-): Promise<number> {
-  const { CannotMatch, matchCommand } = await import("./commands/match.ts");
-  const { startProgress } = await import("./commands/progress.ts");
-  const progress = startProgress(process.stderr.isTTY === true);
-  try {
-    const result = await matchCommand({
-      ...given,
-      width: Math.min(terminalWidth(120), 160),
-      ascii: !isUtf8(),
-      progress,
-      input: process.stdin,
-      now: Date.now,
-    });
-    progress.stop();
-    await printAll(result.text);
-    return result.exitCode;
-  } catch (error) {
-    if (!(error instanceof CannotMatch)) throw error;
-    progress.stop();
-    process.stderr.write(`vgpu-agent: ${error.message}\n`);
-    return NOTHING;
-  } finally {
-    progress.stop();
-  }
-}
-
 function vmId(vm: number | undefined): number | null {
   if (vm === undefined) return null;
   if (!(Number.isInteger(vm) && vm >= 0 && vm <= 0xffffffff)) throw new UsageError("--vm takes the number of a VM");
   return vm;
 }
 
-/** Mistakes of the caller are one line; anything else is a bug of ours, and says so. */
 function fail(error: unknown): number {
   const usage = error instanceof UsageError || error instanceof InvalidTime || error instanceof UnknownCheck;
-  const text = error instanceof Error ? error.message : String(error);
-  const expected = usage || error instanceof CannotCountLive || (error instanceof Error && error.name === "YError");
-  const bug = `a bug in vgpu-agent, please report it: ${error instanceof Error ? error.stack : text}`;
-  process.stderr.write(`vgpu-agent: ${expected ? text : bug}\n`);
+  const isYargs = error instanceof Error && error.name === "YError";
+  process.stderr.write(failureText(error, usage || error instanceof CannotCountLive || isYargs));
   return error instanceof CannotCountLive ? NOTHING : USAGE;
 }
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { run } from "./bench/process.ts";
 import { makeTree } from "./bench/tree.ts";
+import { mediatorScenario } from "./fixtures/mediator-scenario.ts";
 import { NO_COMPILER } from "./support/real-process.ts";
 
 const HOME = join(import.meta.dirname, "..");
@@ -55,6 +56,13 @@ describe("the built program", () => {
     "doctor --since yesterday",
     "doctor --json --short",
     "calls --log /does/not/exist",
+    "match --help",
+    "match --mediator-log",
+    "match --mediator-log /does/not/exist",
+    "match --mediator-log /does/not/exist --vm 11 --json",
+    "match --mediator-log /does/not/exist --vm eleven",
+    "match --mediator-log /does/not/exist --vm 11 --no-such-option",
+    "match --mediator-log /dev/null --vm 11",
   ]) {
     it(`answers "vgpu-agent ${line}" as the sources do`, async () => {
       const [sources, built] = await both(line.split(" ").filter((word) => word !== ""));
@@ -71,6 +79,16 @@ describe("the built program", () => {
       assert.deepEqual(timeless(built?.stdout ?? ""), timeless(sources?.stdout ?? ""));
     } finally {
       await rm(root, { recursive: true, force: true });
+    }
+  });
+
+  it("matches a mediator's log as the sources do, with its own words or with yargs'", async () => {
+    const log = join(home, "mediator.log");
+    await writeFile(log, mediatorScenario({ seed: 5, operations: 60, trouble: true }).bytes);
+    for (const words of [[], ["--vm", "11"], ["--vm", "8", "--json"], ["--vm", "99"], ["--json", "--unit", "other"]]) {
+      const [sources, built] = await both(["match", "--mediator-log", log, ...words]);
+      assert.deepEqual(built, sources);
+      assert.notEqual(`${built?.stdout}${built?.stderr}`, "");
     }
   });
 

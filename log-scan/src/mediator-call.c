@@ -7,6 +7,9 @@
 #define SHOWN_LIMIT 4096
 // The executor shows 195 bytes of a longer payload, each with a space behind it.
 #define EXECUTOR_SHOWS 585
+#define DIGEST_DIGITS 16
+// No part of a call's text may be shorter (hash_of).
+#define PART_LEAST 16
 
 #define TEXT(name, literal) static const char name[] = literal
 #define TAKE(cursor, text) take(cursor, text, sizeof(text) - 1)
@@ -24,6 +27,8 @@ TEXT(BYTES, " bytes=[");
 TEXT(EXECUTOR, "[cuda-executor] ");
 TEXT(HTOD, "cuMemcpyHtoD input prefix vm=");
 TEXT(ASYNC, "cuMemcpyHtoDAsync input prefix vm=");
+TEXT(ASYNC_COPY, "cuMemcpyHtoDAsync vm=");
+TEXT(DIGEST, " fnv1a64=0x");
 TEXT(DTOH, "cuMemcpyDtoH result prefix vm=");
 TEXT(PARAMETERS, "cuLaunchKernel param buffer prefix vm=");
 
@@ -139,9 +144,59 @@ static bool take_terminator(struct cursor *cursor)
 	       TAKE(cursor, DONE) && end_part(cursor);
 }
 
+// 16 hexadecimal digits.
+static bool take_digest(const uint8_t *at, uint64_t *value)
+{
+	uint64_t read = 0;
+	for (const uint8_t *end = at + DIGEST_DIGITS; at < end; at++) {
+		unsigned digit = (unsigned)*at - '0';
+		if (digit > 9) {
+			digit = (unsigned)*at - 'a' + 10;
+			if (digit < 10 || digit > 15) {
+				return false;
+			}
+		}
+		read = read << 4 | digit;
+	}
+	*value = read;
+	return true;
+}
+
+// An asynchronous copy's line: the sequence number, which is the one of the input line, and at the end a hash.
+static bool take_async_copy(struct cursor *cursor)
+{
+	struct call *call = cursor->call;
+	uint64_t ignored;
+	uint32_t seq;
+	if (!call->has_seq || call->has_digest || !digits(cursor, 10, &ignored) || !TAKE(cursor, SEQ) ||
+	    !end_part(cursor) || !number(cursor, &seq) || seq != call->seq) {
+		return false;
+	}
+	cursor->part = cursor->at;
+	const uint8_t *newline = memchr(cursor->at, '\n', (size_t)(cursor->end - cursor->at));
+	size_t shortest = PART_LEAST + sizeof(DIGEST) - 1 + DIGEST_DIGITS;
+	if (newline == NULL || (size_t)(newline - cursor->at) < shortest) {
+		return false;
+	}
+	const uint8_t *digest = newline - DIGEST_DIGITS;
+	// A line that has two of them is not known.
+	const void *first = memmem(cursor->at, (size_t)(digest - cursor->at), DIGEST, sizeof(DIGEST) - 1);
+	cursor->at = digest - (sizeof(DIGEST) - 1);
+	if (first != cursor->at || !TAKE(cursor, DIGEST) || !end_part(cursor) || !take_digest(digest, &call->digest)) {
+		return false;
+	}
+	call->has_digest = true;
+	cursor->part = newline;
+	cursor->at = newline + 1;
+	return true;
+}
+
 static bool take_executor(struct cursor *cursor)
 {
 	uint64_t ignored;
+	if (TAKE(cursor, ASYNC_COPY)) {
+		return take_async_copy(cursor);
+	}
 	if (TAKE(cursor, HTOD) || TAKE(cursor, ASYNC) || TAKE(cursor, DTOH)) {
 		return digits(cursor, 10, &ignored) && take_shown(cursor);
 	}
@@ -188,6 +243,7 @@ const uint8_t *parse_call(const uint8_t *at, const uint8_t *end, struct call *ca
 	}
 	call->part_count = 0;
 	call->seq = 0;
+	call->has_digest = false;
 	call->has_seq = TAKE(&cursor, INPUT);
 	if (call->has_seq && !take_input(&cursor)) {
 		return NULL;

@@ -33,7 +33,9 @@ struct shape {
 
 // Calls of one shape and length, one directly behind the other, whose numbers grow by one. Written as it is, or only the
 // first two with NEXT on the shape: one call without a sequence number, with the request id after the last one written.
+// With DIGEST on the shape the hash follows that the one call shows.
 #define NEXT 0x8000
+#define DIGEST 0x4000
 struct entry {
 	uint16_t shape;
 	uint16_t length;
@@ -55,6 +57,8 @@ struct log {
 	// The newest entry of the record of calls.
 	struct entry entry;
 	bool has_seq;
+	bool has_digest;
+	uint64_t digest;
 	// The request id after the last entry written to this record; more than 32 bits when there is none.
 	uint64_t next_request;
 	// What this thread knows, from stretch to stretch. Readers know it by its number.
@@ -111,7 +115,11 @@ static void put_entry(struct log *log)
 	if (entry->count == 0) {
 		return;
 	}
-	if (entry->count == 1 && !log->has_seq && entry->request_id == log->next_request) {
+	if (log->has_digest) {
+		entry->shape |= DIGEST;
+		put_bytes(log->task, entry, sizeof *entry);
+		put_u64(log->task, log->digest);
+	} else if (entry->count == 1 && !log->has_seq && entry->request_id == log->next_request) {
 		entry->shape |= NEXT;
 		put_bytes(log->task, entry, 2 * sizeof entry->shape);
 	} else {
@@ -195,7 +203,7 @@ static void put_call(struct log *log, const uint8_t *at, const uint8_t *end, uin
 {
 	const struct entry entry = { shape, (uint16_t)(end - at), call->request_id, call->seq, 1 };
 	put_raw(log, at);
-	if (is_next(&log->entry, &entry, call->has_seq)) {
+	if (!call->has_digest && is_next(&log->entry, &entry, call->has_seq)) {
 		log->entry.count++;
 		return;
 	}
@@ -212,6 +220,8 @@ static void put_call(struct log *log, const uint8_t *at, const uint8_t *end, uin
 	put_entry(log);
 	log->entry = entry;
 	log->has_seq = call->has_seq;
+	log->has_digest = call->has_digest;
+	log->digest = call->digest;
 }
 
 static void take_call(struct log *log, const uint8_t *at, const uint8_t *end, struct call *call)

@@ -22,6 +22,10 @@ struct call {
 	bool has_seq;
 	// 0 where no line shows one.
 	uint32_t seq;
+	// Where a line shows the payload's hash, that; such a line has the sequence number too.
+	bool has_digest;
+	uint64_t digest;
+	// Of the texts.
 	uint64_t hash;
 };
 

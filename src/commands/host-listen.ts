@@ -109,7 +109,10 @@ export async function hostListen(options: HostListenOptions): Promise<void> {
           log.info(removed, "removed what was too old or too much");
         },
         usage: ({ disk }) => metrics.setStoreBytes(disk),
-        step: () => verdicts.syncEnrolled(store),
+        step: async () => {
+          await verdicts.syncEnrolled(store);
+          metrics.setOpenConditions(await store.openConditions());
+        },
         error: onError,
       },
     );
@@ -118,13 +121,12 @@ export async function hostListen(options: HostListenOptions): Promise<void> {
     loop.start();
     const { mediatorLog } = options;
     const metricsPort = listener?.port ?? null;
-    log.info(
-      { address: address.host, port: server.port, pin, name: hostname(), mediatorLog, metrics: metricsPort },
-      "listening",
-    );
+    // What `vgpu-agent host enroll --url` gives to guests, unless they reach this host under another name.
+    const url = `https://${hostname()}:${server.port}`;
+    log.info({ address: address.host, port: server.port, url, pin, mediatorLog, metrics: metricsPort }, "listening");
     if (mediatorLog === null) {
       log.warn("no --mediator-log: reports are kept, and nothing is matched with the host's own record");
-    }
+    } else log.info({ mediatorLog }, "following the mediator's log");
     await new Promise<void>((resolve) => {
       if (options.signal.aborted) resolve();
       options.signal.addEventListener("abort", () => resolve(), { once: true });
@@ -166,7 +168,14 @@ function showHealth(metrics: HostMetrics, facts: MediatorHealthFacts): void {
 /** Counts what is read, and says when the log cannot be read, and when it can again. */
 function pollTeller(log: pino.Logger, metrics: HostMetrics, source: HostLogSource): (poll: LogPoll) => void {
   let told: string | null = null;
+  let begun: { readonly at: number; bytes: number } | null = { at: performance.now(), bytes: 0 };
   return ({ bytes, notUnderstood, problem }) => {
+    if (begun !== null) begun.bytes += bytes;
+    if (begun !== null && source.following()?.readAt != null) {
+      const milliseconds = Math.round(performance.now() - begun.at);
+      log.info({ bytes: begun.bytes, milliseconds }, "the mediator's log was read to its end: evidence is joined now");
+      begun = null;
+    }
     metrics.logRead(bytes);
     metrics.logNotUnderstood(notUnderstood);
     metrics.setLogLag(source.following()?.behindBytes ?? null);
@@ -198,6 +207,7 @@ function eventsOf(log: pino.Logger): ServerEvents {
   return {
     received: () => {},
     reported: () => {},
+    dropped: ({ vmId, reason }) => tell("a guest gave up entries", { vm: vmId, reason }),
     entriesRefused: ({ vmId, reason }) => tell("entries refused", { vm: vmId, reason }),
     requestRefused: ({ vmId, reason }) => tell("request refused", { vm: vmId, reason }),
     failed: ({ what, error }) => log.error({ err: error }, `${what} failed`),

@@ -8,6 +8,9 @@ import type { MediatorEvent } from "../protocol/mediator-events.ts";
 import { CannotMatch, unreadable } from "./cannot-match.ts";
 import type { MatchCommandOptions } from "./match.ts";
 
+export { match } from "../host/match/matcher.ts";
+export { renderMatch } from "../host/match/table.ts";
+
 /** A mediator's log that is open, and perhaps being read already. */
 export interface HostLog {
   readonly path: string;
@@ -15,23 +18,23 @@ export interface HostLog {
   readonly started: StartedBulk | null;
 }
 
-/** Events between two looks at the progress line. */
-const EVENTS_A_LOOK = 50_000;
+/** Between two looks at the progress line. */
+const BYTES_A_LOOK = 8 * 1024 * 1024;
 
 /** What the mediator's log says, or standard input where it is null. Throws CannotMatch for what is none. */
 export async function readHost(log: HostLog | null, options: MatchCommandOptions): Promise<HostState> {
   const { progress } = options;
   const total = log === null ? 0 : (await log.file.stat()).size;
-  let since = 0;
-  const onEvent = (event: MediatorEvent): void => {
-    since += 1;
-    if (since < EVENTS_A_LOOK) return;
-    since = 0;
-    const part = Math.floor((event.end / total) * 100);
-    progress.show(total === 0 ? `${event.end} bytes` : `${part} % of the mediator's log`);
+  let next = BYTES_A_LOOK;
+  const onReached = (offset: number): void => {
+    if (offset < next) return;
+    next = offset + BYTES_A_LOOK;
+    const part = Math.floor((offset / total) * 100);
+    progress.show(total === 0 ? `${offset} bytes` : `${part} % of the mediator's log`);
   };
   const name = log?.path ?? "standard input";
-  const reading = log === null ? readInput(options, onEvent) : readHostLog(log.file, { started: log.started, onEvent });
+  const reading =
+    log === null ? readInput(options, onReached) : readHostLog(log.file, { started: log.started, onReached });
   const host = await reading.catch((error: unknown) => {
     throw unreadable(name, error);
   });
@@ -42,15 +45,15 @@ export async function readHost(log: HostLog | null, options: MatchCommandOptions
 /** Ctrl-C ends the reading, and what came until then counts. */
 async function readInput(
   { progress, input, now }: MatchCommandOptions,
-  onEvent: (event: MediatorEvent) => void,
+  onReached: (offset: number) => void,
 ): Promise<HostState> {
   const host = new HostState();
   const add = (event: MediatorEvent): void => {
     host.add(event);
-    onEvent(event);
+    onReached(event.end);
   };
   await progress.interruptible(async (signal) => {
-    await readMediatorStream(addAbortSignal(signal, input), add, { now, signal }).catch((error: unknown) => {
+    await readMediatorStream(addAbortSignal(signal, input()), add, { now, signal }).catch((error: unknown) => {
       if (!signal.aborted) throw error;
     });
   });

@@ -1,5 +1,5 @@
 import { createReadStream } from "node:fs";
-import { open, readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { emptyProcess, type GuestEvidence, noEvidence } from "../host/match/guest-evidence.ts";
 import { LIMITS } from "../host/match/guest-limits.ts";
@@ -7,33 +7,26 @@ import type { HostState } from "../host/match/host-state.ts";
 import type { MatchOutcome, MatchResult } from "../host/match/result.ts";
 import { StubState } from "../host/match/stub-log.ts";
 import { startBulk } from "../host/mediator-log/bulk-start.ts";
-import type { Report } from "../report/report.ts";
 import { CannotMatch, unreadable } from "./cannot-match.ts";
 import type { HostLog } from "./match-host.ts";
 import type { Progress } from "./progress.ts";
 
-export { CannotMatch } from "./cannot-match.ts";
-
 export interface MatchCommandOptions {
   /** A path, or "-" for standard input. */
   readonly mediatorLog: string;
-  readonly guestLog: string | null;
-  readonly journal: string | null;
-  readonly report: string | null;
+  /** Reads what the guest tells; null: it tells nothing. */
+  readonly guest: (() => Promise<GuestEvidence | null>) | null;
   readonly stubLog: string | null;
-  readonly unit: string;
   readonly vm: number | null;
   readonly json: boolean;
   readonly width: number;
   readonly ascii: boolean;
   readonly progress: Progress;
   /** Standard input, for "-". */
-  readonly input: Readable;
+  readonly input: () => Readable;
   readonly now: () => number;
 }
 
-/** A report is at most a few megabytes; more is not one. */
-const LONGEST_REPORT = 64 * 1024 * 1024;
 const LONGEST_STUB_LINE = 4096;
 
 /**
@@ -45,12 +38,9 @@ export async function matchCommand(
 ): Promise<{ readonly text: string; readonly exitCode: number }> {
   await using log = await openHostLog(options.mediatorLog);
   // What reads it and what comes then is loaded while another program goes over the log.
-  const [host, { match }, { renderMatch }] = await Promise.all([
-    import("./match-host.ts").then(({ readHost }) => readHost(log, options)),
-    import("../host/match/matcher.ts"),
-    import("../host/match/table.ts"),
-  ]);
-  const evidence = await guestEvidence(options);
+  const { readHost, match, renderMatch } = await import("./match-host.ts");
+  const host = await readHost(log, options);
+  const evidence = options.guest === null ? null : await options.guest();
   const vmIds = vmsToMatch(options, host, evidence);
   const outcomes: MatchOutcome[] = [];
   for (const vmId of vmIds) {
@@ -76,49 +66,6 @@ async function openHostLog(path: string): Promise<(HostLog & AsyncDisposable) | 
     return { path, file, started, [Symbol.asyncDispose]: dispose };
   } catch (error) {
     throw unreadable(path, error);
-  }
-}
-
-async function guestEvidence({ guestLog, journal, report, unit }: MatchCommandOptions): Promise<GuestEvidence | null> {
-  // Most of the program is loaded with these: not for the host's log alone.
-  if (report === null && guestLog === null && journal === null) return null;
-  const { evidenceOfLogs, evidenceOfReport } = await import("../host/match/evidence.ts");
-  if (report !== null) return evidenceOfReport(await readReport(report));
-  const { givenSources } = await import("../sensors/logs.ts");
-  const given = { journal, log: guestLog, unit, since: null, until: null };
-  const sources = await givenSources(given, new AbortController().signal);
-  if (sources === null) return null;
-  const evidence = await evidenceOfLogs(sources);
-  if (evidence.window.from === null && evidence.processes.length === 0 && evidence.gaps.length > 0) {
-    throw new CannotMatch(`nothing of the guest could be read: ${evidence.gaps[0]}`);
-  }
-  return evidence;
-}
-
-async function readReport(path: string): Promise<Report> {
-  const file = await open(path, "r").catch((error: unknown) => {
-    throw unreadable(path, error);
-  });
-  const { size } = await file.stat();
-  await file.close();
-  if (size > LONGEST_REPORT) throw new CannotMatch(`${path} is too large for a report`);
-  const text = await readFile(path, "utf8").catch((error: unknown) => {
-    throw unreadable(path, error);
-  });
-  const { reportSchema } = await import("../report/report.ts");
-  const parsed = reportSchema.safeParse(jsonOf(text));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new CannotMatch(
-    `${path} is no report of vgpu-agent doctor --json: ${issue?.path.join(".") || "document"}: ${issue?.message ?? ""}`,
-  );
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
 

@@ -23,7 +23,8 @@ export function runCommand(program: Argv, end: (exitCode: number) => void): Argv
           "Logs to stderr, one line of JSON each. SIGHUP reads the settings again; SIGTERM and SIGINT end it. Exit code: 0 told to end, 75 above its memory limit, 1 cannot run.",
         ),
     async (argv) => {
-      const { CannotRun, runAgent } = await import("../agent/service/agent.ts");
+      const { runAgent } = await import("../agent/service/agent.ts");
+      const { CannotRun } = await import("../agent/service/state-directory.ts");
       const { connectServiceManager } = await import("../agent/service/service-manager.ts");
       const ending = new AbortController();
       for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => ending.abort());

@@ -15,7 +15,9 @@ export interface MediatorScanHandler {
    * Calls, one directly behind the other. In ENTRY_BYTES each: shape and length in bytes (16 bits each), request id,
    * sequence number (0 where the shape shows none) and how many calls there are whose numbers grow by one (32 bits each).
    * With NEXT_ENTRY on the shape, only the first NEXT_ENTRY_BYTES of it: one call without a sequence number, with the
-   * request id after the one before. Everything else in them but the payload is the same as in their shape.
+   * request id after the one before. With HASH_ENTRY, one call, and HASH_BYTES more: the hash of its payload, which an
+   * asynchronous copy's line shows beside the sequence number. Everything else in them but the payload is the same as in
+   * their shape.
    */
   calls(offset: number, entries: Buffer): void;
 }
@@ -23,6 +25,8 @@ export interface MediatorScanHandler {
 export const ENTRY_BYTES = 16;
 export const NEXT_ENTRY = 0x8000;
 export const NEXT_ENTRY_BYTES = 4;
+export const HASH_ENTRY = 0x4000;
+export const HASH_BYTES = 8;
 const DOUBT = 0x44;
 
 export interface MediatorScanRequest {

@@ -48,7 +48,7 @@ export interface ProbePlace {
 /**
  * Runs `program` whenever any process comes to the place. The probe is gone when the event is closed, at the latest
  * when this process ends, however it ends.
- * @throws SystemCallError: EACCES without CAP_PERFMON or CAP_SYS_ADMIN.
+ * @throws SystemCallError: EACCES without CAP_SYS_ADMIN: CAP_PERFMON alone was refused by Linux 6.18.
  */
 export class UprobeEvent {
   readonly #fd: number;

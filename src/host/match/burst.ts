@@ -31,6 +31,17 @@ const isSilent = (call: CallEvent): boolean =>
   call.callId !== LAUNCH &&
   (!isGemm(call.callId) || gemmOutcome(call) === "ok");
 
+const NOT_IN_BURST = 0;
+const GOOD_LAUNCH = 1;
+const SILENT = 2;
+
+/** What a call is to a burst, whosever it is; 0: nothing. The same for calls that differ in their numbers alone. */
+export function kindInBurst(call: CallEvent): number {
+  if (call.when !== null) return NOT_IN_BURST;
+  if (isGoodLaunch(call)) return GOOD_LAUNCH;
+  return isSilent(call) ? SILENT : NOT_IN_BURST;
+}
+
 /**
  * Calls of one VM that follow a launch of one process without a hole, in a log without times: launches of the same
  * process that went well, and calls that went well and say nothing. A model that answers makes little else. They are
@@ -71,14 +82,21 @@ export class Burst {
 
   /** Notes a call; false when it is no such call. */
   take(call: CallEvent): boolean {
-    if (this.process === null || call.vmId !== this.#vmId || call.when !== null || this.count === MOST) return false;
-    if (call.requestId !== this.first + this.count || call.epoch !== this.#epoch) return false;
-    const isLaunch = call.owner === this.#owner && isGoodLaunch(call);
-    if (!isLaunch && !isSilent(call)) return false;
-    this.callIds[this.count] = call.callId;
-    this.#places[this.count] = call.terminatorAt;
-    this.count += 1;
-    if (isLaunch) this.certain = this.count;
+    if (this.process === null || call.vmId !== this.#vmId) return false;
+    return this.takeKind(call, kindInBurst(call), call.requestId, call.terminatorAt);
+  }
+
+  /** The same of a call whose kind is known, with a request id and place that may not be its own. */
+  takeKind(call: CallEvent, kind: number, requestId: number, terminatorAt: number): boolean {
+    const { count } = this;
+    if (kind === NOT_IN_BURST || this.process === null || requestId !== this.first + count || count === MOST)
+      return false;
+    if (call.vmId !== this.#vmId || call.epoch !== this.#epoch) return false;
+    if (kind === GOOD_LAUNCH && call.owner !== this.#owner) return false;
+    this.callIds[count] = call.callId;
+    this.#places[count] = terminatorAt;
+    this.count = count + 1;
+    if (kind === GOOD_LAUNCH) this.certain = count + 1;
     return true;
   }
 

@@ -1,5 +1,4 @@
 import type { Address } from "../../protocol/mediator-events.ts";
-import { BoundedList } from "./bounded-list.ts";
 
 /**
  * Calls of one process that carried payload, of one direction: neighbours of the same size and result are kept as one
@@ -29,34 +28,79 @@ interface Growing extends Omit<ChunkRun, "times"> {
   times: number;
 }
 
-const MOST = 2048;
+/** How many copies such calls were, at a guess from the log alone. */
+export interface CopyTally {
+  readonly copies: number;
+  /** Of them. */
+  readonly failed: number;
+  /** Copies that failed and were tried again, of the same address and size, over a new connection. */
+  readonly retried: number;
+}
 
+const MOST = 2048;
+const NOTHING: CopyTally = { copies: 0, failed: 0, retried: 0 };
+
+/** The newest of them, and what the older ones came to. */
 export class ChunkList {
-  readonly #runs = new BoundedList<Growing>(MOST);
+  #runs: Growing[] = [];
+  #largest = 0;
+  /** What was let go, and the newest of it. */
+  #gone = NOTHING;
+  #before: ChunkRun | null = null;
+  #isWhole = true;
 
   /** `times`: as many of the same size, the first of which this is; each follows the one before in its numbers. */
   add(chunk: Chunk, times = 1): void {
-    const last = this.#runs.last();
+    const last = this.#runs[this.#runs.length - 1];
     if (last !== undefined && continues(last, chunk)) {
       last.times += times;
       return;
     }
-    const { requestId, ...rest } = chunk;
-    this.#runs.push({ ...rest, first: requestId, times });
+    const { callId, bytes, requestId: first, seq, address, failed, transport } = chunk;
+    this.#push({ callId, bytes, times, first, seq, address, failed, transport });
   }
 
   /** Those of another process, behind what is here. */
-  addRuns(runs: readonly ChunkRun[]): void {
-    for (const run of runs) this.#runs.push({ ...run });
+  addAll(other: ChunkList): void {
+    const listed = tallyOf(other.#runs, null, other.#largest);
+    this.#gone = sum(this.#gone, other.tally, listed, -1);
+    this.#isWhole &&= other.#isWhole;
+    for (const run of other.#runs) this.#push({ ...run });
   }
 
   get runs(): readonly ChunkRun[] {
-    return this.#runs.items;
+    return this.#runs;
   }
 
   get isWhole(): boolean {
-    return this.#runs.isWhole;
+    return this.#isWhole;
   }
+
+  /** Of all, those that are no longer in the list too. */
+  get tally(): CopyTally {
+    return sum(this.#gone, tallyOf(this.#runs, this.#before, this.#largest));
+  }
+
+  #push(run: Growing): void {
+    this.#largest = Math.max(this.#largest, run.bytes ?? 0);
+    this.#runs.push(run);
+    // Cut rarely, so that each call costs little.
+    if (this.#runs.length < 2 * MOST) return;
+    const gone = this.#runs.slice(0, MOST);
+    this.#runs = this.#runs.slice(MOST);
+    this.#gone = sum(this.#gone, tallyOf(gone, this.#before, this.#largest, this.#runs[0]));
+    this.#before = gone[gone.length - 1] ?? null;
+    this.#isWhole = false;
+  }
+}
+
+/** One and another, less a third when `times` is -1. */
+function sum(one: CopyTally, two: CopyTally, three: CopyTally = NOTHING, times = 1): CopyTally {
+  return {
+    copies: one.copies + two.copies + times * three.copies,
+    failed: one.failed + two.failed + times * three.failed,
+    retried: one.retried + two.retried + times * three.retried,
+  };
 }
 
 function continues(run: Growing, chunk: Chunk): boolean {
@@ -84,21 +128,26 @@ export function follows(address: Address | null, bytes: number, next: Address | 
 const CHUNK_SIZES: readonly number[] = [1024, 32_768, 65_536, 262_144, 1 << 20, 4 << 20, 8 << 20];
 
 /**
- * How many copies such calls were, at a guess from the log alone: a full chunk is followed by more of the same copy. Two
- * copies of exactly one chunk count as one.
+ * A full chunk is followed by more of the same copy: two copies of exactly one chunk count as one. `last` and `next`: what
+ * stands before and behind. `largest`: bytes of the largest chunk of the process.
  */
-export function estimateCopies(runs: readonly ChunkRun[]): number {
-  const largest = runs.reduce((most, { bytes }) => Math.max(most, bytes ?? 0), 0);
+function tallyOf(runs: readonly ChunkRun[], last: ChunkRun | null, largest: number, next?: ChunkRun): CopyTally {
   const full = CHUNK_SIZES.includes(largest) ? largest : Number.POSITIVE_INFINITY;
-  let copies = 0;
-  let before: ChunkRun | null = null;
-  for (const run of runs) {
+  let [copies, failed, retried] = [0, 0, 0];
+  let before = last;
+  for (const [index, run] of runs.entries()) {
     const joined: boolean = before !== null && before.bytes === full && !before.failed && isNext(before, run);
     if (run.bytes === full) copies += joined ? 0 : 1;
     else copies += run.times - (joined ? 1 : 0);
+    if (run.failed) failed += 1;
+    if (run.failed && isRetry(run, runs[index + 1] ?? next)) retried += 1;
     before = run;
   }
-  return copies;
+  return { copies, failed, retried };
+}
+
+function isRetry(run: ChunkRun, next: ChunkRun | undefined): boolean {
+  return next !== undefined && next.address === run.address && next.transport > run.transport;
 }
 
 function isNext(run: ChunkRun, next: ChunkRun): boolean {

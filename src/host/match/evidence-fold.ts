@@ -2,7 +2,7 @@ import { pidOf } from "../../protocol/grammar.ts";
 import type { GuestEvent } from "../../protocol/guest-events.ts";
 import { matchLine } from "../../protocol/guest-lines.ts";
 import { transportError } from "../../protocol/status.ts";
-import type { LogEntry } from "../../sensors/log-reader.ts";
+import { type LogEntry, textOfMessage } from "../../sensors/log-reader.ts";
 import {
   emptyProcess,
   type GuestAllocation,
@@ -245,7 +245,7 @@ export class EvidenceFold {
 
   add(entry: LogEntry): void {
     if (entry.fromManager) return;
-    const text = entry.message.toString("latin1");
+    const text = textOfMessage(entry.message);
     const events = matchLine(text).filter(({ grammar }) => grammar.source === "shim");
     if (events.length === 0) {
       const named = SHIM.test(text) ? pidOf(text) : null;

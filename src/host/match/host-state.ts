@@ -116,6 +116,13 @@ export class HostState {
     }
   };
 
+  /** Takes, or does not take, a call that `kindInBurst` was asked of, as `BulkSink.addAgain` says. */
+  readonly addAgain = (call: CallEvent, kind: number, requestId: number, terminatorAt: number): boolean => {
+    if (!this.#burst.takeKind(call, kind, requestId, terminatorAt)) return false;
+    this.events += 1;
+    return true;
+  };
+
   /** Takes, or does not take, as many calls more like the one just added, as `BulkSink.addRun` says. */
   readonly addRun = (call: CallEvent, more: number): boolean => {
     if (

@@ -1,5 +1,4 @@
 import type { CallTotals } from "./call-totals.ts";
-import { type ChunkRun, estimateCopies } from "./chunk-list.ts";
 import type { GuestProcess } from "./guest-evidence.ts";
 import type { Identified } from "./identity.ts";
 import { recordsOf, resultOf } from "./operation-result.ts";
@@ -156,6 +155,7 @@ function copyInSides(context: OperationContext): Sides {
   const process = identified.process;
   if (process === null) return { operation: "copy-in", guest: told, host: null, pairs: [], asked: null, rules: ["R4"] };
   const alignment = alignCopies(listed, process.copiesIn.runs);
+  const estimate = process.copiesIn.tally;
   const trips = exactTrips(context, "copy-in");
   const records = (process.calls.get(0x32)?.count ?? 0) + (process.calls.get(0x3c)?.count ?? 0);
   // Each chunk lies where its sequence number foretells it, and no other chunk of the process is left.
@@ -167,12 +167,9 @@ function copyInSides(context: OperationContext): Sides {
   });
   const failedCopies = alignment.matches.filter(({ failedAt }) => failedAt !== null).length;
   const host = hostSide(process, "copy-in", context, told, {
-    count:
-      isListed && alignment.allFound && alignment.leftover === 0
-        ? listed.length
-        : estimateCopies(process.copiesIn.runs),
+    count: isListed && alignment.allFound && alignment.leftover === 0 ? listed.length : estimate.copies,
     bytes: process.bytesIn,
-    failed: isListed && alignment.allFound ? failedCopies : process.copiesIn.runs.filter(({ failed }) => failed).length,
+    failed: isListed && alignment.allFound ? failedCopies : estimate.failed,
   });
   return { operation: "copy-in", guest: told, host, pairs, asked: isListed ? listed.length : null, rules: ["R4"] };
 }
@@ -199,23 +196,16 @@ function copyOutSides(context: OperationContext): Sides {
   const process = identified.process;
   const operation = "copy-out" as const;
   if (process === null) return { operation, guest: told, host: null, pairs: [], asked: null, rules: ["R4"] };
-  const runs = process.copiesOut.runs;
+  const { copies, failed, retried } = process.copiesOut.tally;
+  // A guest that counts its transport's calls has counted what was tried again, too.
+  const again = told === null ? retried : 0;
   const pairs = tripPairs(context, operation);
   const host = hostSide(process, operation, context, told, {
-    // A guest that counts its transport's calls has counted what was tried again, too.
-    count: estimateCopies(runs) - (told === null ? retriesOfRuns(runs) : 0),
+    count: copies - again,
     bytes: process.bytesOut,
-    failed: runs.filter(({ failed }) => failed).length - (told === null ? retriesOfRuns(runs) : 0),
+    failed: failed - again,
   });
   return { operation, guest: told, host, pairs, asked: null, rules: ["R4", "R7"] };
-}
-
-/** Copies that failed and were tried again, of the same address and size, over a new connection. */
-function retriesOfRuns(runs: readonly ChunkRun[]): number {
-  return runs.filter((run, index) => {
-    const next = runs[index + 1];
-    return run.failed && next !== undefined && next.address === run.address && next.transport > run.transport;
-  }).length;
 }
 
 function hostSide(

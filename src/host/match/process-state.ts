@@ -243,8 +243,8 @@ export class ProcessState {
       for (const [callId, totals] of one.calls) addTo(all.calls, callId, totals);
       for (const allocation of one.allocations.items) all.allocations.push(allocation);
       all.inits.push(...one.inits);
-      all.copiesIn.addRuns(one.copiesIn.runs);
-      all.copiesOut.addRuns(one.copiesOut.runs);
+      all.copiesIn.addAll(one.copiesIn);
+      all.copiesOut.addAll(one.copiesOut);
       for (const failure of one.failures.items) all.noteFailure(failure);
       for (const epoch of one.epochs) all.epochs.add(epoch);
       for (const [name, span] of one.spans) {

@@ -46,6 +46,24 @@ export class RecordRing {
     this.#last = requestId;
   }
 
+  /** As many calls with request ids from `first` on that have everything else in common. */
+  addRun(first: number, times: number, callId: number, status: number, pid: number | null): void {
+    const last = first + times - 1;
+    if (this.#first < 0) this.#first = first;
+    while (last - this.#first >= this.#size && this.#size < this.#most) this.#grow();
+    const [ids, calls, statuses, pids] = [this.#ids, this.#calls, this.#statuses, this.#pids];
+    const mask = this.#size - 1;
+    // Of more than there is room for, the newest stay.
+    for (let id = Math.max(first, last - mask); id <= last; id += 1) {
+      const at = id & mask;
+      ids[at] = id + 1;
+      calls[at] = callId;
+      statuses[at] = status;
+      pids[at] = pid ?? NO_PID;
+    }
+    this.#last = last;
+  }
+
   /** The call of a request id; null when there is none, or none any more. */
   get(requestId: number): HostRecord | null {
     if (requestId < 0 || requestId > this.#last) return null;

@@ -184,9 +184,7 @@ export class VmState {
     const newest = this.#copying;
     const process = this.#lastOwned;
     if (newest === null || process === null || newest.requestId !== call.requestId) return false;
-    for (let requestId = call.requestId + 1; requestId <= call.requestId + more; requestId += 1) {
-      this.records.add(requestId, COPY_IN, 0, process.pid);
-    }
+    this.records.addRun(call.requestId + 1, more, COPY_IN, 0, process.pid);
     this.lastRequest += more;
     this.calls += more;
     this.work += more;
@@ -210,14 +208,14 @@ export class VmState {
     if (process === null || count === 0) return;
     this.lastRequest = first + count - 1;
     this.calls += count;
+    let work = 0;
     for (let index = 0; index < count; index += 1) {
       const callId = callIds[index] ?? 0;
       this.records.add(first + index, callId, 0, callId === LAUNCH ? process.pid : null);
-      if (WORK[callId] === true) {
-        this.work += 1;
-        this.#workTimes.setUntimed();
-      }
+      if (WORK[callId] === true) work += 1;
     }
+    this.work += work;
+    if (work > 0) this.#workTimes.setUntimed();
     const isAlone = this.#living.size <= 1;
     if (certain > 0) process.addBurst(burst, isAlone);
     for (const [callId, calls] of isAlone ? [] : burst.counts()) {

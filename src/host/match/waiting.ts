@@ -22,7 +22,7 @@ export const nobodys = (): Unattributed => ({ totals: new Map(), times: new Time
 
 /** Calls that name nobody, until it is known between whose calls they stand. */
 export class Waiting {
-  #totals = new Map<number, CallTotals>();
+  readonly #totals = new Map<number, CallTotals>();
   #gemms: GemmTally | null = null;
   #failures: HostFailure[] = [];
   #times: Timed[] = [];
@@ -56,10 +56,10 @@ export class Waiting {
       if (doubtful === null) for (const failure of this.#failures) process.noteFailure(failure);
       else this.#addTo(doubtful);
     }
-    this.#totals = new Map();
+    this.#totals.clear();
     this.#gemms = null;
-    this.#failures = [];
-    this.#times = [];
+    if (this.#failures.length > 0) this.#failures = [];
+    if (this.#times.length > 0) this.#times = [];
   }
 
   /** Those that wait still, and what was never given to anybody, or with doubt: a copy. */

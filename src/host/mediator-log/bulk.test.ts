@@ -140,8 +140,37 @@ describe("a log that is read in bulk", { skip: program === null && "log-scan was
     }
   });
 
+  const ASYNC = (seq: number | string, hash: string): string =>
+    `[cuda-executor] cuMemcpyHtoDAsync vm=184549525 seq=${seq} guest_dst=0x7f0dba800600 host_dst=0x7f0dba800600 size=4 stream_guest=0x2a0ad40 fnv1a64=0x${hash}`;
+  const asynchronous = (id: number, copy: string): string[] => [
+    INPUT(id, "00 00 80 3f").replace("0x0032", "0x003c"),
+    copy,
+    SHOWN("00 00 80 3f").replace("HtoD", "HtoDAsync"),
+    SENT(11, id, "3c"),
+  ];
+
+  test("tells each asynchronous copy with its own hash and sequence number", async () => {
+    const hashes = ["0", "1", "ffffffff", "100000000", "1fffffffffffff", "20000000000000", "ffffffffffffffff"];
+    const copies = hashes.map((hash, index) => asynchronous(7 * index, ASYNC(7 * index, hash.padStart(16, "0"))));
+    const bytes = text(BANNER, ...copies.flat());
+    const told = await inBulk(bytes);
+    assert.deepEqual(told, eventsOf(bytes));
+    const lines = told?.flatMap((event) => (event.kind === "call" ? event.lines : []));
+    assert.deepEqual(
+      lines?.map((line) => (line.kind === "copy-in-async" ? [line.hash.toString(16), line.seq] : [])),
+      hashes.map((hash, index) => [hash, 7 * index]),
+    );
+  });
+
   const calls = (id: number): string[] => [INPUT(id, "00 00 80 3f"), SHOWN("00 00 80 3f"), SENT(11, id, "32")];
   const three = [...calls(1), ...calls(2), ...calls(3)];
+  const HASH = "2fa183a08531045a";
+  const odd = (copy: string): string[] => [
+    ...[1, 2, 3].flatMap((id) => asynchronous(id, ASYNC(id, HASH))),
+    ...asynchronous(4, copy),
+    ...asynchronous(4, copy),
+    ...asynchronous(5, ASYNC(5, HASH)),
+  ];
   const oddities: readonly (readonly [string, readonly (string | Buffer)[]])[] = [
     ["a payload with another thread's line in it", [INPUT(4, "00 [WATCH"), SHOWN("00 00 80 3f"), SENT(11, 4, "32")]],
     [
@@ -151,6 +180,17 @@ describe("a log that is read in bulk", { skip: program === null && "log-scan was
     ["a number with zeros before it", [INPUT("0004", "00 00 80 3f"), SHOWN("00 00 80 3f"), SENT(11, 4, "32")]],
     ["a request id above 32 bits", [INPUT(4, "00 00 80 3f"), SHOWN("00 00 80 3f"), SENT(11, 4294967296, "32")]],
     ["a call of another VM than its lines", [INPUT(4, "00 00 80 3f"), SHOWN("00 00 80 3f"), SENT(12, 4, "32")]],
+    ["an asynchronous copy with another sequence number", odd(ASYNC(5, HASH))],
+    ["an asynchronous copy with zeros before its sequence number", odd(ASYNC("04", HASH))],
+    ["an asynchronous copy with a hash in capitals", odd(ASYNC(4, HASH.toUpperCase()))],
+    ["an asynchronous copy with a short hash", odd(ASYNC(4, HASH.slice(1)))],
+    ["an asynchronous copy with two hashes", odd(ASYNC(4, `${HASH} fnv1a64=0x0000000000000001`))],
+    ["an asynchronous copy that is told twice", odd(`${ASYNC(4, HASH)}\n${ASYNC(4, HASH)}`)],
+    ["an asynchronous copy with another line", odd(`${ASYNC(4, HASH)}\n[cuda-executor] what is new`)],
+    [
+      "an asynchronous copy without anything before its hash",
+      odd("[cuda-executor] cuMemcpyHtoDAsync vm=1 seq=4 fnv1a64=0x0000000000000001"),
+    ],
     ["a failed call", [INPUT(4, "00 00 80 3f"), SHOWN("00 00 80 3f"), SENT(11, 4, "32", 201)]],
     ["a negative status", [SENT(11, 4, "32", -1)]],
     ["a line that no grammar knows", [INPUT(4, "00 00 80 3f"), "[cuda-executor] what is new", SENT(11, 4, "32")]],
@@ -178,8 +218,8 @@ describe("a log that is read in bulk", { skip: program === null && "log-scan was
     test(`gives the same events around ${name}`, async () => {
       const middle = lines.map((line) => (typeof line === "string" ? text(line) : line));
       for (const times of [1, 3]) {
-        const odd = Array.from({ length: times }, () => middle).flat();
-        const bytes = Buffer.concat([text(BANNER, ...three), ...odd, text(...three), ...odd, text("rest", ...three)]);
+        const many = Array.from({ length: times }, () => middle).flat();
+        const bytes = Buffer.concat([text(BANNER, ...three), ...many, text(...three), ...many, text("rest", ...three)]);
         assert.deepEqual(await inBulk(bytes), eventsOf(bytes));
         // And when the log ends in the middle of it.
         for (let end = bytes.length - 700; end < bytes.length; end += 61) {

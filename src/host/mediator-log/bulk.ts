@@ -2,6 +2,8 @@ import { readSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import {
   ENTRY_BYTES,
+  HASH_BYTES,
+  HASH_ENTRY,
   type MediatorScanHandler,
   NEXT_ENTRY,
   NEXT_ENTRY_BYTES,
@@ -23,6 +25,15 @@ export interface BulkSink {
    * last two grow by one with each. False: they were not taken, and are added one by one.
    */
   addRun?(call: CallEvent, more: number): boolean;
+  /** Which kind of call this is to `addAgain`; 0: to none. Asked once of a call that may be told again and again. */
+  kindOf?(call: CallEvent): number;
+  /**
+   * The same call as `kindOf` was asked of, with another request id and place alone, without an object for it. False: it
+   * was not taken, and is added.
+   */
+  addAgain?(call: CallEvent, kind: number, requestId: number, terminatorAt: number): boolean;
+  /** The log was read up to here. Called now and then. */
+  reached?(offset: number): void;
 }
 
 /**
@@ -53,10 +64,17 @@ export async function readMediatorLogInBulk(
   }
 }
 
+/** Little of the file is read here, and in small pieces: a larger buffer would take longer to wipe than to fill. */
+const CHUNK = 256 * 1024;
+
 /** A call as it is told again. */
 interface Repeated {
   readonly call: RepeatedCall;
+  /** What the sink calls it. */
+  readonly kind: number;
   readonly hasSeq: boolean;
+  /** It shows its payload's hash: its only line is an asynchronous copy's. */
+  readonly hasHash: boolean;
   /** Bytes of its terminator's line without the request id. */
   readonly terminatorBytes: number;
 }
@@ -71,8 +89,8 @@ class BulkReader implements MediatorScanHandler {
   readonly #feed: LogFeed;
   readonly #tables: Shapes[] = [];
   #shapes: Shapes = [];
-  /** What the parser said since it was last asked. */
-  #told = 0;
+  /** Events that the parser told since it was last asked. */
+  #events = 0;
   #newest: MediatorEvent | null = null;
 
   constructor(fd: number, sink: BulkSink) {
@@ -80,11 +98,11 @@ class BulkReader implements MediatorScanHandler {
     this.#sink = sink;
     let epochs = 0;
     const emit = (event: MediatorEvent): void => {
-      this.#told += 1;
+      this.#events += 1;
       this.#newest = event;
       sink.add(event);
     };
-    this.#feed = new LogFeed({ log: 0, emit, nextEpoch: () => epochs++ });
+    this.#feed = new LogFeed({ log: 0, emit, nextEpoch: () => epochs++, chunkBytes: CHUNK });
   }
 
   stretch(offset: number, table: number, known: number): void {
@@ -116,29 +134,38 @@ class BulkReader implements MediatorScanHandler {
     let [requestId, count] = [0, 0];
     for (let at = 0; at < entries.length; ) {
       const head = view.getUint16(at, true);
-      const index = head & ~NEXT_ENTRY;
+      const index = head & ~(NEXT_ENTRY | HASH_ENTRY);
       const length = view.getUint16(at + 2, true);
+      const shape = this.#shapes[index] ?? null;
       requestId += count;
       count = 1;
       let seq = 0;
-      if ((head & NEXT_ENTRY) !== 0) at += NEXT_ENTRY_BYTES;
-      else {
+      if ((head & NEXT_ENTRY) !== 0) {
+        at += NEXT_ENTRY_BYTES;
+        if (shape !== null && shape.kind !== 0 && unread <= feed.offset && this.#tell(shape, length, requestId))
+          continue;
+      } else {
         requestId = view.getUint32(at + 4, true);
         seq = view.getUint32(at + 8, true);
         count = view.getUint32(at + 12, true);
         at += ENTRY_BYTES;
       }
-      const shape = this.#shapes[index] ?? null;
+      const hashAt = at;
+      if ((head & HASH_ENTRY) !== 0) at += HASH_BYTES;
       if (shape === null) {
         unread = Math.max(unread, feed.offset) + length * count;
         continue;
       }
       if (unread > feed.offset) this.#read(unread);
+      if (shape.hasHash !== hashAt < at)
+        throw new ScanDoubt("a call has a hash that the first one of its kind has not");
+      if (shape.hasHash) showHash(shape.call, seq, view.getUint32(hashAt, true), view.getUint32(hashAt + 4, true));
       if (shape.call.epoch === feed.epoch) this.#again(shape, length, requestId, seq, count);
       else this.#afresh(index, length, requestId, seq, count);
     }
     if (unread > feed.offset) this.#read(unread);
     if (!feed.isAtRest) throw new ScanDoubt("a call does not end where it ends");
+    this.#sink.reached?.(feed.offset);
   }
 
   /** Reads what was written since the program began, to the end of the log as it is now. */
@@ -157,15 +184,22 @@ class BulkReader implements MediatorScanHandler {
     if (this.#feed.offset !== offset) throw new ScanDoubt(`byte ${offset} was told at ${this.#feed.offset}`);
   }
 
-  #again(
-    { call, hasSeq, terminatorBytes }: Repeated,
-    length: number,
-    requestId: number,
-    seq: number,
-    count: number,
-  ): void {
+  /** Tells a call without its object; false: it was not taken. */
+  #tell({ call, kind, terminatorBytes }: Repeated, length: number, requestId: number): boolean {
     const feed = this.#feed;
+    if (call.epoch !== feed.epoch) return false;
+    const end = feed.offset + length;
+    const terminatorAt = end - terminatorBytes - digitsOf(requestId);
+    if (this.#sink.addAgain?.(call, kind, requestId, terminatorAt) !== true) return false;
+    feed.again(end, 1);
+    return true;
+  }
+
+  #again(shape: Repeated, length: number, requestId: number, seq: number, count: number): void {
+    const feed = this.#feed;
+    const { call, hasSeq, terminatorBytes } = shape;
     for (let told = 0; told < count; told += 1) {
+      if (shape.kind !== 0 && this.#tell(shape, length, requestId + told)) continue;
       call.at = feed.offset;
       call.end = call.at + length;
       call.requestId = requestId + told;
@@ -208,16 +242,27 @@ class BulkReader implements MediatorScanHandler {
   #learn(read: () => void): Repeated | null {
     const feed = this.#feed;
     const [at, wasAtRest] = [feed.offset, feed.isAtRest];
-    this.#told = 0;
+    this.#events = 0;
     read();
     const call = this.#newest;
-    if (!wasAtRest || !feed.isAtRest || this.#told !== 1 || call?.kind !== "call") return null;
+    if (!wasAtRest || !feed.isAtRest || this.#events !== 1 || call?.kind !== "call") return null;
     if (call.at !== at || call.end !== feed.offset) return null;
-    // These lines have the sequence number in them too, and a call whose lines differ in it is not sound.
-    if (call.lines.some(({ kind }) => kind === "copy-in-async")) return null;
+    // This line has the sequence number in it too, and the hash.
+    const hasHash = call.lines.some(({ kind }) => kind === "copy-in-async");
+    if (hasHash && call.lines.length > 1) return null;
     const terminatorBytes = call.end - call.terminatorAt - digitsOf(call.requestId);
-    return { call: { ...call }, hasSeq: call.seq !== null, terminatorBytes };
+    const kind = this.#sink.kindOf?.(call) ?? 0;
+    return { call: { ...call }, kind, hasSeq: call.seq !== null, hasHash, terminatorBytes };
   }
+}
+
+/** Puts the numbers into the line of an asynchronous copy. */
+function showHash(call: RepeatedCall, seq: number, low: number, high: number): void {
+  const [line] = call.lines;
+  if (line?.kind !== "copy-in-async") return;
+  const value = high * 2 ** 32 + low;
+  const hash = value <= Number.MAX_SAFE_INTEGER ? value : (BigInt(high) << 32n) | BigInt(low);
+  call.lines = [{ ...line, seq, hash }];
 }
 
 /** Decimal digits of an unsigned 32-bit number. */
