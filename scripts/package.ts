@@ -7,6 +7,7 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -14,10 +15,13 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
 
 /**
  * `npm run package [DIRECTORY]`: makes a .deb and a .tar.gz (with install.sh) for this machine's architecture. Both bring
  * their own Node, so that the VM needs none, and download nothing. By default they go to package/.
+ *
+ * `--fast` packs without compressing, for tests.
  */
 
 const HOME = join(import.meta.dirname, "..");
@@ -25,16 +29,29 @@ const HOME = join(import.meta.dirname, "..");
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: "amd64", arm64: "arm64" };
 /** Shown by dpkg -s. */
 const SUMMARY = "diagnostic agent for VMs whose CUDA calls run on a GPU elsewhere";
-/** What Node's official builds link against. */
-const DEPENDS = "libc6 (>= 2.28), libstdc++6, libgcc-s1, systemd";
+/** The version of glibc that a symbol is of. */
+const GLIBC_SYMBOL = /GLIBC_2\.(\d{1,2})\b/g;
+const LINKED = "**/{node,vgpu-log-scan,*.so,*.node}";
 const LIB = "usr/lib/vgpu-agent";
 const PRODUCTS = [
   { part: "native-probe", file: "libnative_probe.so" },
   { part: "log-scan", file: "vgpu-log-scan" },
 ] as const;
 const LAUNCHER = "native-probe/launcher/build/vgpu-agent";
-/** What of koffi is needed to run. */
-const KOFFI = ["package.json", "LICENSE.txt", "index.js", "index.cjs", "indirect.js", "indirect.cjs", "lib"];
+/** What of koffi is loaded: its sources and its documentation are not. */
+const KOFFI = ["package.json", "LICENSE.txt", "index.js", "src/koffi/index.js", "src/koffi/src/static.js"];
+/** Node's own libraries are built into it; these are on its page. */
+const NODE_LICENCE = "https://github.com/nodejs/node/blob/main/LICENSE";
+const PACKAGE_OF_FILE = /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//;
+const LICENCE_FILE = /^licen[cs]e/i;
+const SCRIPTS = ["preinst", "postinst", "prerm", "postrm"] as const;
+
+interface Packing {
+  readonly version: string;
+  readonly architecture: string;
+  /** Not compressed. */
+  readonly fast: boolean;
+}
 
 class CannotPackage extends Error {}
 
@@ -58,6 +75,34 @@ function write(root: string, to: string, content: string, mode = 0o644): void {
   chmodSync(target, mode);
 }
 
+/** The licences of what is in dist/ and beside it: most ask for their text to go along. */
+function licences(dist: string, version: string): string {
+  const inputs: unknown = JSON.parse(readFileSync(join(dist, "inputs.json"), "utf8"));
+  const files = Array.isArray(inputs) ? inputs.map((input) => String(input[0])) : [];
+  const packages = new Set(files.flatMap((file) => PACKAGE_OF_FILE.exec(file)?.[1] ?? []));
+  const texts = [...packages.add("node_modules/koffi")].sort().map((path) => {
+    const directory = join(HOME, path);
+    const manifest = JSON.parse(readFileSync(join(directory, "package.json"), "utf8"));
+    const file = readdirSync(directory).find((entry) => LICENCE_FILE.test(entry));
+    const text = file === undefined ? "" : `\n${readFileSync(join(directory, file), "utf8").trim()}\n`;
+    return `--- ${manifest.name} ${manifest.version}, licence ${manifest.license}\n${text}`;
+  });
+  const own = `vgpu-agent ${version} is its makers' own. It contains the following, whose licences are their own.`;
+  return [own, `--- Node.js ${process.version}, licence MIT and others: ${NODE_LICENCE}`, ...new Set(texts)].join(
+    "\n\n",
+  );
+}
+
+/** Files that anybody may read and directories that anybody may enter, whatever the checkout's modes are. */
+function openUp(directory: string): void {
+  chmodSync(directory, 0o755);
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) openUp(path);
+    else chmodSync(path, (lstatSync(path).mode & 0o100) === 0 ? 0o644 : 0o755);
+  }
+}
+
 /** The tree as it will lie below / of the VM. */
 function stage(root: string, version: string): void {
   const platform = `${process.platform}-${process.arch}`;
@@ -71,12 +116,18 @@ function stage(root: string, version: string): void {
   }
   put(root, LAUNCHER, "usr/bin/vgpu-agent", 0o755);
   run(process.execPath, [join(HOME, "scripts/build.mjs"), "--out", join(root, LIB, "dist")]);
+  write(root, "usr/share/doc/vgpu-agent/copyright", licences(join(root, LIB, "dist"), version));
   rmSync(join(root, LIB, "dist", "inputs.json"));
-  for (const file of ["package.json", "schema", "docs/causes"]) put(root, file, `${LIB}/${file}`);
+  const { name, type } = JSON.parse(readFileSync(join(HOME, "package.json"), "utf8"));
+  write(root, `${LIB}/package.json`, `${JSON.stringify({ name, version, type })}\n`);
+  for (const file of ["schema", "docs/causes"]) put(root, file, `${LIB}/${file}`);
   for (const file of globSync("bin/*.js", { cwd: HOME })) put(root, file, `${LIB}/${file}`);
   for (const file of KOFFI) put(root, `node_modules/koffi/${file}`, `${LIB}/node_modules/koffi/${file}`);
   const binary = `node_modules/@koromix/koffi-${platform}`;
   put(root, binary, `${LIB}/${binary}`);
+  // Node is linked against glibc: it loads the other one.
+  for (const other of globSync("musl_*", { cwd: join(root, LIB, binary) }))
+    rmSync(join(root, LIB, binary, other), { recursive: true });
   put(root, "node_modules/node/bin/node", `${LIB}/node/bin/node`, 0o755);
   put(root, "install/systemd/vgpu-agent.service", "usr/lib/systemd/system/vgpu-agent.service");
   put(root, "install/systemd/vgpu-agent-host.service", "usr/lib/systemd/system/vgpu-agent-host.service");
@@ -89,6 +140,7 @@ function stage(root: string, version: string): void {
   const completion = run(process.execPath, [join(HOME, "bin/vgpu-agent.js"), "completion"]);
   write(root, "usr/share/bash-completion/completions/vgpu-agent", completion);
   write(root, `${LIB}/VERSION`, `${version}\n`);
+  openUp(root);
 }
 
 function filesOf(root: string): readonly string[] {
@@ -99,7 +151,17 @@ function filesOf(root: string): readonly string[] {
     .sort();
 }
 
-function buildDeb(root: string, version: string, architecture: string, target: string): void {
+/** The newest glibc that anything in the tree asks for: ours are linked against this machine's. */
+function neededGlibc(root: string): string {
+  const linked = globSync(LINKED, { cwd: root, withFileTypes: true }).filter((entry) => entry.isFile());
+  const minors = linked.flatMap((entry) => {
+    const text = readFileSync(join(entry.parentPath, entry.name), "latin1");
+    return [...text.matchAll(GLIBC_SYMBOL)].map(([, minor]) => Number(minor));
+  });
+  return `2.${Math.max(...minors)}`;
+}
+
+function buildDeb(root: string, { version, architecture, fast }: Packing, target: string): void {
   const files = filesOf(root);
   const kibibytes = Math.ceil(files.reduce((sum, file) => sum + lstatSync(join(root, file)).size, 0) / 1024);
   const control = [
@@ -108,7 +170,7 @@ function buildDeb(root: string, version: string, architecture: string, target: s
     `Architecture: ${architecture}`,
     "Maintainer: vgpu-agent's makers <root@localhost>",
     `Installed-Size: ${kibibytes}`,
-    `Depends: ${DEPENDS}`,
+    `Depends: libc6 (>= ${neededGlibc(root)}), libstdc++6, libgcc-s1, systemd`,
     "Section: admin",
     "Priority: optional",
     `Description: ${SUMMARY}`,
@@ -118,27 +180,34 @@ function buildDeb(root: string, version: string, architecture: string, target: s
   ].join("\n");
   write(root, "DEBIAN/control", control);
   write(root, "DEBIAN/md5sums", run("md5sum", ["--", ...files.filter((file) => !file.startsWith("etc/"))], root));
-  for (const name of ["postinst", "prerm", "postrm"]) put(root, `install/debian/${name}`, `DEBIAN/${name}`, 0o755);
+  for (const name of SCRIPTS) put(root, `install/debian/${name}`, `DEBIAN/${name}`, 0o755);
   put(root, "install/debian/conffiles", "DEBIAN/conffiles");
   // Node is most of it, and xz at its best takes a minute for 2 MB less.
-  run("dpkg-deb", ["--root-owner-group", "-Zxz", "-z1", "--build", root, target]);
+  const compression = fast ? ["-Znone"] : ["-Zxz", "-z1"];
+  run("dpkg-deb", ["--root-owner-group", ...compression, "--build", root, target]);
   rmSync(join(root, "DEBIAN"), { recursive: true });
 }
 
-function buildArchive(work: string, root: string, name: string, target: string): void {
+function buildArchive(work: string, root: string, { fast }: Packing, name: string, target: string): void {
   const folder = join(work, name);
   mkdirSync(folder);
   renameSync(root, join(folder, "root"));
   put(folder, "install/install.sh", "install.sh", 0o755);
-  for (const script of ["postinst", "prerm", "postrm"])
-    put(folder, `install/debian/${script}`, `scripts/${script}`, 0o755);
-  run("tar", ["--owner=0", "--group=0", "--numeric-owner", "-C", work, "-czf", target, name]);
+  for (const script of SCRIPTS) put(folder, `install/debian/${script}`, `scripts/${script}`, 0o755);
+  const level = fast ? "-1" : "-6";
+  run("tar", ["--owner=0", "--group=0", "--numeric-owner", "-C", work, "-I", `gzip ${level}`, "-cf", target, name]);
 }
 
-function main(out: string): void {
+function main(): void {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { fast: { type: "boolean", default: false } },
+  });
+  const out = resolve(positionals[0] ?? join(HOME, "package"));
   const architecture = ARCHITECTURES[process.arch];
   if (architecture === undefined) throw new CannotPackage(`there is no package for ${process.arch}`);
   const { version } = JSON.parse(readFileSync(join(HOME, "package.json"), "utf8"));
+  const packing: Packing = { version, architecture, fast: values.fast };
   const work = mkdtempSync(join(tmpdir(), "vgpu-agent-package-"));
   try {
     const root = join(work, "root");
@@ -148,8 +217,8 @@ function main(out: string): void {
     const deb = join(out, `vgpu-agent_${version}_${architecture}.deb`);
     const name = `vgpu-agent-${version}-linux-${process.arch}`;
     console.log("packing, which takes half a minute …");
-    buildDeb(root, version, architecture, deb);
-    buildArchive(work, root, name, join(out, `${name}.tar.gz`));
+    buildDeb(root, packing, deb);
+    buildArchive(work, root, packing, name, join(out, `${name}.tar.gz`));
     for (const file of [deb, join(out, `${name}.tar.gz`)]) {
       console.log(`${file}  ${(lstatSync(file).size / 1e6).toFixed(1)} MB`);
     }
@@ -161,7 +230,7 @@ function main(out: string): void {
 try {
   // Files that anybody may read, whoever's umask this is.
   process.umask(0o022);
-  main(resolve(process.argv[2] ?? join(HOME, "package")));
+  main();
 } catch (error) {
   if (!(error instanceof CannotPackage)) throw error;
   console.error(`no package was made: ${error.message}`);

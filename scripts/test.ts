@@ -40,7 +40,11 @@ async function step(title: string, command: string, args: readonly string[]): Pr
  */
 async function setUp(): Promise<void> {
   const begun = performance.now();
-  const missing = [await ensurePackages(["systemd-journal-remote"]), await ensureContainer(), await ensureVm()];
+  const missing = [
+    await ensurePackages(["systemd-journal-remote", "man-db"]),
+    await ensureContainer(),
+    await ensureVm(),
+  ];
   for (const reason of new Set(missing.filter((one) => one !== null))) console.log(`tests will be skipped: ${reason}`);
   console.log(`✔ test set-up (${((performance.now() - begun) / 1000).toFixed(1)} s)`);
 }

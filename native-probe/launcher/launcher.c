@@ -50,6 +50,15 @@ enum { NO_VERDICT = 1, NOT_USABLE = 2 };
 #define NODE "/lib/vgpu-agent/node/bin/node"
 #define PROGRAM "/lib/vgpu-agent/bin/vgpu-agent.js"
 
+/* The command that stays: all others are over before their memory matters. */
+#define SERVICE "run"
+/*
+ * V8 collects earlier and so keeps less, and malloc(3) gives back what is large: without the second the service grows by
+ * the minute (docs/decisions/0027-agent-cost.md). bin/vgpu-agent has the same.
+ */
+static char *const SERVICE_FLAGS[] = {"--max-semi-space-size=2", "--optimize-for-size"};
+static const char *const SERVICE_VARIABLES[][2] = {{"MALLOC_ARENA_MAX", "2"}, {"MALLOC_MMAP_THRESHOLD_", "65536"}};
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /*
@@ -299,13 +308,20 @@ int main(int argc, char **argv)
 		fail(NOT_USABLE, program, ": ", strerror(errno), ". The package is not whole: install it again.", NULL);
 	if (!is_set(KEEP_VARIABLE) && preload_in_effect())
 		cover_preload_file();
-	char **arguments = calloc((size_t)argc + 3, sizeof *arguments);
+	char **arguments = calloc((size_t)argc + COUNT(SERVICE_FLAGS) + 3, sizeof *arguments);
 	if (arguments == NULL)
 		fail(NO_VERDICT, "no memory for the arguments.", NULL);
-	arguments[0] = node;
-	arguments[1] = program;
+	bool service = argc > 1 && strcmp(argv[1], SERVICE) == 0;
+	char **next = arguments;
+	*next++ = node;
+	for (size_t i = 0; service && i < COUNT(SERVICE_FLAGS); i++)
+		*next++ = SERVICE_FLAGS[i];
+	for (size_t i = 0; service && i < COUNT(SERVICE_VARIABLES); i++)
+		if (setenv(SERVICE_VARIABLES[i][0], SERVICE_VARIABLES[i][1], 0) != 0)
+			fail(NO_VERDICT, "no memory for the environment.", NULL);
+	*next++ = program;
 	for (int i = 1; i < argc; i++)
-		arguments[i + 1] = argv[i];
+		*next++ = argv[i];
 	execve(node, arguments, clean_environment());
 	fail(NOT_USABLE, node, " could not be started: ", strerror(errno), ". Install the package again.", NULL);
 }

@@ -2,7 +2,7 @@ import type { LogFacts } from "../facts/log.ts";
 import { type EventMatch, pidOf } from "../protocol/grammar.ts";
 import { isBareFailure, managerMessage, matchLine, matchManagerLine } from "../protocol/guest-lines.ts";
 import type { SeenLine } from "./log-evidence.ts";
-import type { LogEntry, LogReadSummary } from "./log-reader.ts";
+import { type LogEntry, type LogReadSummary, textOfMessage } from "./log-reader.ts";
 import { ServerLife } from "./log-server.ts";
 
 const SERVERS = 8;
@@ -42,7 +42,7 @@ export class LogActivity {
   }
 
   add(entry: LogEntry): void {
-    const text = entry.message.toString("latin1");
+    const text = textOfMessage(entry.message);
     const line: SeenLine = { entry, text, at: entry.at, ordinal: this.#ordinal };
     this.#ordinal += entry.folded ?? 1;
     if (entry.truncated) this.#truncated += 1;

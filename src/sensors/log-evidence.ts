@@ -142,6 +142,7 @@ export class Tally {
 export class BoundedMap<K, V> {
   readonly #entries = new Map<K, V>();
   readonly #limit: number;
+  #newest: K | null = null;
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -150,6 +151,9 @@ export class BoundedMap<K, V> {
   /** The entry of the key, made when there is none; it becomes the most recently used. */
   use(key: K, make: () => V): V {
     const known = this.#entries.get(key);
+    // Most lines are of whom the line before was: nothing has to be moved.
+    if (known !== undefined && key === this.#newest) return known;
+    this.#newest = key;
     const value = known ?? make();
     if (known === undefined && this.#entries.size >= this.#limit) {
       const oldest = this.#entries.keys().next();

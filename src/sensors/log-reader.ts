@@ -21,6 +21,18 @@ export interface LogEntry {
   readonly folded?: number;
 }
 
+let lastMessage: Buffer | null = null;
+let lastText = "";
+
+/** A message's bytes as text, one character a byte. Several look at each line one after the other: it is made once. */
+export function textOfMessage(message: Buffer): string {
+  if (message !== lastMessage) {
+    lastText = message.toString("latin1");
+    lastMessage = message;
+  }
+  return lastText;
+}
+
 /** What a bulk reading hands on beside the entries. */
 export interface LogFold {
   add(entry: LogEntry): void;

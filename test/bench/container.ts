@@ -42,6 +42,8 @@ export interface Container {
   readonly pid: number;
   /** Ends everything inside at once, as a power cut does. */
   stop(): Promise<void>;
+  /** Boots again after `stop`: files are as they were, but /run and /tmp, which are empty. The kernel's boot id stays. */
+  start(): Promise<void>;
   /** stop, then removes what is left on this machine. `await using` does it. */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -65,10 +67,9 @@ export async function startContainer(spec: ContainerSpec = {}): Promise<Containe
   const cgroup = join(hierarchy, basename(work));
   try {
     await stage(work, spec);
-    const launcher = launch(work, root, cgroup, spec.devices !== undefined);
-    const container = new RunningContainer(work, cgroup, launcher.child);
+    const container = new RunningContainer(work, cgroup, () => launch(work, root, cgroup, spec.devices !== undefined));
     try {
-      await container.waitForBoot(launcher.output);
+      await container.start();
       return container;
     } catch (error) {
       await container[Symbol.asyncDispose]();
@@ -92,7 +93,12 @@ async function stage(work: string, spec: ContainerSpec): Promise<void> {
   await stageFiles(join(work, "devices"), { ...deviceTreeFiles(spec.devices ?? []), ...spec.sys });
 }
 
-function launch(work: string, root: string, cgroup: string, hasDevices: boolean) {
+interface Launched {
+  readonly child: ChildProcess;
+  readonly output: () => string;
+}
+
+function launch(work: string, root: string, cgroup: string, hasDevices: boolean): Launched {
   const [program, args] = dieWithParent(["bash", LAUNCHER, "start"]);
   const devices = hasDevices ? join(work, "devices") : "";
   const env = { ...process.env, WORK: work, ROOT: root, CGROUP: cgroup, CHECKOUT, DEVICES: devices };
@@ -119,13 +125,14 @@ class RunningContainer implements Container {
   readonly journalDir: string;
   readonly #work: string;
   readonly #cgroup: string;
-  readonly #launcher: ChildProcess;
+  readonly #launch: () => Launched;
+  #launcher: ChildProcess | null = null;
   #pid = 0;
 
-  constructor(work: string, cgroup: string, launcher: ChildProcess) {
+  constructor(work: string, cgroup: string, launch: () => Launched) {
     this.#work = work;
     this.#cgroup = cgroup;
-    this.#launcher = launcher;
+    this.#launch = launch;
     this.journalDir = join(work, "journal");
   }
 
@@ -137,10 +144,12 @@ class RunningContainer implements Container {
     return `/proc/${this.#pid}/root`;
   }
 
-  async waitForBoot(output: () => string): Promise<void> {
+  async start(): Promise<void> {
+    const { child, output } = this.#launch();
+    this.#launcher = child;
     const deadline = performance.now() + START_LIMIT_MS;
-    while (this.#launcher.exitCode === null && performance.now() < deadline) {
-      this.#pid = await onlyChild(this.#launcher.pid ?? 0);
+    while (child.exitCode === null && performance.now() < deadline) {
+      this.#pid = await onlyChild(child.pid ?? 0);
       if (this.#pid > 0 && existsSync(join(this.rootDir, "run/systemd/private"))) {
         const state = await this.exec("systemctl is-system-running --wait", { timeoutMs: START_LIMIT_MS });
         if (["running", "degraded"].includes(state.stdout.trim())) return;
@@ -178,10 +187,12 @@ class RunningContainer implements Container {
 
   async stop(): Promise<void> {
     // PID 1's death is everybody's death in its PID namespace; its parent, the launcher, reaps it and ends with it.
-    const first = await onlyChild(this.#launcher.pid ?? 0);
+    const launcher = this.#launcher;
+    if (launcher === null) return;
+    const first = await onlyChild(launcher.pid ?? 0);
     if (first > 0) process.kill(first, "SIGKILL");
-    else this.#launcher.kill("SIGKILL");
-    await ended(this.#launcher);
+    else launcher.kill("SIGKILL");
+    await ended(launcher);
     await removeGroupsSoon(this.#cgroup);
   }
 

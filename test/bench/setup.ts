@@ -13,6 +13,7 @@ const PROGRAM_OF = {
   "libc6-dev": "/usr/include/stdio.h",
   "systemd-journal-remote": "/lib/systemd/systemd-journal-remote",
   "util-linux": "/usr/bin/setpriv",
+  "man-db": "/usr/bin/man",
 } as const;
 
 export type BenchPackage = keyof typeof PROGRAM_OF;

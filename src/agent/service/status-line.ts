@@ -1,19 +1,17 @@
-import { runChecks } from "../../checks/engine.ts";
-import { CHECKS } from "../../checks/registry.ts";
-import type { Facts } from "../../facts/facts.ts";
-import { judge } from "../../verdict/verdict.ts";
 import type { Delivery } from "./delivery.ts";
 
 /** What `systemctl status` shows: the rung, what is open, and whether the host has it. */
-export function statusLine(facts: Facts, openConditions: number, delivery: Delivery["state"]): string {
-  const { rung } = judge(facts, runChecks(CHECKS, facts));
-  const conditions = openConditions === 0 ? "no condition open" : `${openConditions} conditions open`;
+export function statusLine(rung: string | null, openConditions: number, delivery: Delivery["state"]): string {
+  const conditions =
+    openConditions === 0
+      ? "no condition open"
+      : `${openConditions} ${openConditions === 1 ? "condition" : "conditions"} open`;
   return `${rung ?? "no verdict yet"}; ${conditions}; ${linkWords(delivery)}`;
 }
 
 function linkWords(delivery: Delivery["state"]): string {
   const { entries, trouble } = delivery.backlog;
-  const waiting = entries === 0 ? "" : `, ${entries} entries kept`;
+  const waiting = entries === 0 ? "" : `, ${entries} ${entries === 1 ? "entry" : "entries"} kept`;
   const disk = trouble === null ? "" : `, spool: ${trouble.message}`;
   switch (delivery.link) {
     case "none":

@@ -5,15 +5,14 @@ import { EntryIndex } from "./entry-index.ts";
 import { type Hash64, jenkinsHash } from "./hash.ts";
 import { HEADER_MIN_BYTES, type JournalHeader, parseHeader, readU64 } from "./header.ts";
 import type { JournalFile } from "./journal-file.ts";
-import { EntryFields, FIELD_LIMIT, type FieldSays, mayBeKnownField, type UnitMatch } from "./match.ts";
+import { type Known, PADDING, padded, saysOf, TO_BE_READ, UNREADABLE } from "./known-field.ts";
+import { EntryFields, type UnitMatch } from "./match.ts";
 import { MessageLoader } from "./message-loader.ts";
 import { COMPRESSED_MASK, DATA_ENTRIES_AT, ENTRY, type Layout, layoutOf, OBJECT } from "./objects.ts";
 
 const WINDOW_BYTES = 256 << 10;
 /** An entry has some twenty fields; ten times that fit. */
 const ENTRY_READ = 4096;
-/** Hashing looks at whole words: room past the end of a payload. */
-const PADDING = 16;
 /** The least of an object that has to be in the window for a look at it. */
 const FIELD_READ = 80;
 /** Compressed fields up to this are looked into. */
@@ -21,21 +20,6 @@ const PACKED_LIMIT = 1 << 20;
 const BATCH = 512;
 /** Fields that are remembered; a journal file has a few thousand that come again. */
 const KNOWN_LIMIT = 1 << 14;
-const MESSAGE = "MESSAGE=";
-
-/** What a field means. */
-type Says = FieldSays | "message" | null;
-
-/** A field that was looked at, with the hash that its entries' checksums are made of; null: it is too long to be hashed. */
-interface Known {
-  readonly says: Says;
-  readonly hi: number;
-  readonly lo: number;
-  readonly hashed: boolean;
-}
-
-const UNREADABLE: Known = { says: null, hi: 0, lo: 0, hashed: false };
-
 /** What was read at once. */
 export interface TailBatch {
   /** Those of the unit and about it, in order. */
@@ -66,6 +50,11 @@ export class JournalFileTail {
   readonly #known = new Map<number, Known>();
   readonly #fields = new EntryFields();
   readonly #hash: Hash64 = { hi: 0, lo: 0 };
+  /** The fields of the entry that is looked at, and where they are: so many. Kept, as each entry has some. */
+  readonly #items: Known[] = [];
+  #targets = new Float64Array(32);
+  #count = 0;
+  #lastBoot = { words: [0, 0, 0, 0], text: "" };
   /** Made when it is needed: most files of a journal are never read. */
   #window = Buffer.alloc(0);
   #view = new DataView(new ArrayBuffer(0));
@@ -193,7 +182,9 @@ export class JournalFileTail {
       if (position.seqnum > bound) break;
       this.#lastSeqnum = position.seqnum;
       const size = readU64(this.#view, at + 8);
-      const message = await this.#look(at, size, start, length);
+      // Most of an entry's fields were appended with it: a promise for each entry would cost more than the entry.
+      if (!this.#gather(at, size, start, length)) await this.#readElsewhere();
+      const message = this.#look(at);
       this.#read += 1;
       this.#from = offset + size;
       last = position;
@@ -206,7 +197,8 @@ export class JournalFileTail {
       if (!fields.ofWorkload && !fields.aboutUnit) continue;
       const high = this.#view.getUint32(at + ENTRY.xorHash + 4, true);
       const entry = new JournalEntry(position, high, this.#view.getUint32(at + ENTRY.xorHash, true), fields);
-      const loaded = message < 0 ? null : await this.#message(message, start, length);
+      const near = message < 0 ? null : this.#messageInWindow(message, start, length);
+      const loaded = near === undefined ? await this.#loader.load(message, false) : near;
       if (message >= 0 && loaded === null) damaged += 1;
       if (loaded === null) {
         if (message < 0) entries.push(entry);
@@ -241,34 +233,60 @@ export class JournalFileTail {
     return length;
   }
 
+  /** Finds the fields of the entry at `at` of the window. False: some lie elsewhere, and have to be waited for. */
+  #gather(at: number, size: number, start: number, length: number): boolean {
+    const width = this.#layout.entryItem;
+    this.#count = Math.floor((size - ENTRY.items) / width);
+    if (this.#count > this.#targets.length) this.#targets = new Float64Array(2 * this.#count);
+    let whole = true;
+    for (let index = 0; index < this.#count; index += 1) {
+      const item = at + ENTRY.items + index * width;
+      const target = width === 4 ? this.#view.getUint32(item, true) : readU64(this.#view, item);
+      const known = this.#known.get(target) ?? this.#inWindow(target, start, length) ?? TO_BE_READ;
+      whole &&= known !== TO_BE_READ;
+      this.#items[index] = known;
+      this.#targets[index] = target;
+    }
+    return whole;
+  }
+
+  async #readElsewhere(): Promise<void> {
+    for (let index = 0; index < this.#count; index += 1) {
+      const target = this.#targets[index] ?? 0;
+      if (this.#items[index] !== TO_BE_READ) continue;
+      this.#items[index] = this.#known.get(target) ?? (await this.#elsewhere(target));
+    }
+  }
+
   /**
-   * Fills `#fields` of the entry at `at` of the window; the offset of its message, -1 when it has none, or "damaged" when
-   * its fields do not come to its checksum.
+   * Fills `#fields` with what was gathered of the entry at `at`; the offset of its message, -1 when it has none, or
+   * "damaged" when its fields do not come to its checksum.
    */
-  async #look(at: number, size: number, start: number, length: number): Promise<number | "damaged"> {
+  #look(at: number): number | "damaged" {
     this.#fields.clear();
     let message = -1;
     let high = this.#view.getInt32(at + ENTRY.xorHash + 4, true);
     let low = this.#view.getInt32(at + ENTRY.xorHash, true);
     let hashed = true;
-    const items: Known[] = [];
-    for (let item = at + ENTRY.items; item + this.#layout.entryItem <= at + size; item += this.#layout.entryItem) {
-      const target = this.#layout.entryItem === 4 ? this.#view.getUint32(item, true) : readU64(this.#view, item);
-      // Only what lies elsewhere is waited for: most of an entry's fields were appended with it.
-      const known = this.#known.get(target) ?? this.#inWindow(target, start, length) ?? (await this.#elsewhere(target));
+    for (let index = 0; index < this.#count; index += 1) {
+      const known = this.#items[index] ?? UNREADABLE;
       high ^= known.hi;
       low ^= known.lo;
       hashed &&= known.hashed;
-      items.push(known);
       if (known.says === "message") {
-        if (message < 0) message = target;
+        if (message < 0) message = this.#targets[index] ?? -1;
       } else if (known.says !== null) this.#fields.add(known.says);
     }
     const isOurs = this.#fields.ofWorkload || this.#fields.aboutUnit;
-    if (!isOurs && items.includes(UNREADABLE)) return "damaged";
+    if (!isOurs && !hashed && this.#has((known) => known === UNREADABLE)) return "damaged";
     if (!hashed || (high | low) === 0) return message;
     // Writers from systemd 252 on drop a field that an entry has twice from its items, but not from its checksum.
-    return items.some(({ hi, lo }) => hi === high && lo === low) ? message : "damaged";
+    return this.#has(({ hi, lo }) => hi === high && lo === low) ? message : "damaged";
+  }
+
+  /** Whether a field of the entry is such. */
+  #has(test: (known: Known) => boolean): boolean {
+    return this.#items.slice(0, this.#count).some(test);
   }
 
   /** A field that is whole in the window and plain; undefined when it is not. */
@@ -316,10 +334,7 @@ export class JournalFileTail {
   #meaningOf(view: DataView, bytes: Buffer, start: number, length: number): Known {
     jenkinsHash(view, start, length, this.#hash);
     const { hi, lo } = this.#hash;
-    const known = length >= 4 && mayBeKnownField(view.getUint32(start, true));
-    const text = known ? bytes.toString("latin1", start, start + Math.min(length, FIELD_LIMIT)) : "";
-    const says = !known ? null : text.startsWith(MESSAGE) ? ("message" as const) : this.#match.field(text);
-    return { says, hi, lo, hashed: true };
+    return { says: saysOf(this.#match, view, bytes, start, length), hi, lo, hashed: true };
   }
 
   /** Nothing of the file lies behind this: an offset that does is damaged. */
@@ -332,27 +347,27 @@ export class JournalFileTail {
     this.#known.set(target, known);
   }
 
-  async #message(offset: number, start: number, length: number): ReturnType<MessageLoader["load"]> {
-    const at = offset - start;
-    const found = this.#loader.fromWindow(this.#window, this.#view, at, length, offset, false);
-    return found === undefined ? await this.#loader.load(offset, false) : found;
+  #messageInWindow(offset: number, start: number, length: number): ReturnType<MessageLoader["fromWindow"]> {
+    return this.#loader.fromWindow(this.#window, this.#view, offset - start, length, offset, false);
   }
 
   #position(view: DataView, bytes: Buffer, at: number): EntryPosition {
     return {
       seqnumId: this.file.header.seqnumId,
       seqnum: readU64(view, at + ENTRY.seqnum),
-      bootId: bytes.toString("hex", at + ENTRY.bootId, at + ENTRY.bootId + 16),
+      bootId: this.#bootId(view, bytes, at + ENTRY.bootId),
       monotonic: readU64(view, at + ENTRY.monotonic),
       realtime: readU64(view, at + ENTRY.realtime),
       xorHash: hashText(view.getUint32(at + ENTRY.xorHash + 4, true), view.getUint32(at + ENTRY.xorHash, true)),
     };
   }
-}
 
-/** With room past its end. */
-function padded(payload: Buffer): Buffer {
-  const bytes = Buffer.from(new ArrayBuffer(payload.length + PADDING));
-  payload.copy(bytes);
-  return bytes;
+  /** Entries in a row are of one boot. */
+  #bootId(view: DataView, bytes: Buffer, at: number): string {
+    const { words, text } = this.#lastBoot;
+    if (text !== "" && words.every((word, index) => word === view.getUint32(at + 4 * index, true))) return text;
+    const boot = bytes.toString("hex", at, at + 16);
+    this.#lastBoot = { words: [0, 4, 8, 12].map((offset) => view.getUint32(at + offset, true)), text: boot };
+    return boot;
+  }
 }

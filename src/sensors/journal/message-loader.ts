@@ -41,8 +41,7 @@ export class MessageLoader {
         const cached = this.#cache.get(offset);
         if (cached !== undefined) return cached;
         const message = this.#decode(bytes.subarray(at, at + size), verify);
-        if (message !== null) this.#cache.set(offset, message);
-        return message;
+        return message === null ? null : this.#keep(offset, message);
       }
       return this.#decode(bytes.subarray(at, at + size), verify);
     }
@@ -64,7 +63,15 @@ export class MessageLoader {
     const object = wanted <= first.length ? first.subarray(0, wanted) : await this.#read(offset, wanted);
     if (object.length < wanted) return null;
     const message = this.#decode(object, verify && wanted === size);
-    if (message !== null) this.#cache.set(offset, message);
+    return message === null ? null : this.#keep(offset, message);
+  }
+
+  /** With memory of its own: small buffers share slabs of 8 KiB, and one that stays would hold all of its slab. */
+  #keep(offset: number, { bytes, truncated }: Message): Message {
+    const own = Buffer.allocUnsafeSlow(bytes.length);
+    bytes.copy(own);
+    const message = { bytes: own, truncated };
+    this.#cache.set(offset, message);
     return message;
   }
 

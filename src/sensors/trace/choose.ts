@@ -90,7 +90,7 @@ function openTracer(way: Way, kernel: Kernel | Error, only: readonly number[] | 
 }
 
 const RIGHTS: Readonly<Record<Way, string>> = {
-  ebpf: "it takes root, or CAP_BPF and CAP_PERFMON",
+  ebpf: "it takes root, or CAP_SYS_ADMIN",
   tracefs: "it takes root",
 };
 

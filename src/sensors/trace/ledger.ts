@@ -20,6 +20,13 @@ const MAX_GAPS = 50;
  */
 const MAYBE_UNSEEN = [0x00a8, 0x00fe];
 
+const MORE_GAPS = "there are more gaps than are kept";
+const OF_A_MOMENT =
+  /calls in up to \d{1,9} ms before it was seen are missing$|^libraries mapped since could not be looked for: /;
+
+/** Whether a gap of a live ledger says what was missed at one moment: what is counted after it was said is whole. */
+export const isOfAMoment = (gap: string): boolean => OF_A_MOMENT.test(gap);
+
 export interface LiveOptions {
   /** Processes whose libraries have to be readable for the coverage to be full; null: all of the machine. */
   readonly workload: readonly number[] | null;
@@ -242,7 +249,7 @@ export class LiveLedger {
   }
 
   #gap(text: string): void {
-    if (this.#gaps.size < MAX_GAPS) this.#gaps.add(text);
+    this.#gaps.add(this.#gaps.size < MAX_GAPS ? text : MORE_GAPS);
   }
 }
 
