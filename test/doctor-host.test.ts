@@ -3,41 +3,16 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { doctorOn } from "./fixtures/doctor-json.ts";
+import { operationLines, startLines } from "./fixtures/guest-lines.ts";
 import { temporaryDirectory } from "./fixtures/journal-files.ts";
 import type { TrueOperation } from "./fixtures/mediator-log.ts";
 import { mediatorScenario } from "./fixtures/mediator-scenario.ts";
 
-/** Calls for which the shim prints no line when they came back well. */
-const COPIES_IN: readonly TrueOperation["kind"][] = ["copy-in", "copy-in-async"];
 const NEEDED: readonly TrueOperation["kind"][] = ["init", "alloc", "copy-in", "copy-out", "launch"];
 
-const hex = (value: number, digits: number) => value.toString(16).padStart(digits, "0");
-
 /** The lines that the shim of one process writes with VGPU_DEBUG for what really happened. */
-function guestLog(vmId: number, pid: number, operations: readonly TrueOperation[]): string {
-  const lines = [
-    `[libvgpu-cuda] cuInit() CALLED (pid=${pid}, flags=0, already_init=0)`,
-    "[libvgpu-cuda] cuInit() device found at 0000:00:05.0 \u2014 transport deferred (CC=9.0 VRAM=81920 MB, init_phase=1)",
-    `[cuda-transport] Connected (vm_id=${vmId}) data_path=BAR1 status_from=BAR1`,
-  ];
-  for (const { kind, callId, seqs, bytes, ptr } of operations) {
-    const id = `call_id=0x${hex(callId, 4)}`;
-    const sent = COPIES_IN.includes(kind) ? bytes : 0;
-    lines.push(
-      `[cuda-transport] cuda_transport_call() INVOKED: ${id} data_len=${sent} tp=0x715b40028300 bar0=0x715b95824000 (pid=${pid})`,
-    );
-    for (let seq = seqs[0]; seq <= seqs[1]; seq += 1) {
-      lines.push(`[cuda-transport] SENDING to VGPU-STUB: ${id} seq=${seq} args=4 data_len=${sent} (pid=${pid})`);
-      if (!COPIES_IN.includes(kind)) {
-        lines.push(`[cuda-transport] RECEIVED from VGPU-STUB: ${id} seq=${seq} status=DONE (pid=${pid})`);
-      }
-    }
-    if (kind === "alloc" && ptr !== null) {
-      lines.push(`[libvgpu-cuda] cuMemAlloc_v2() SUCCESS: ptr=0x${hex(ptr, 1)}, size=${bytes} (pid=${pid})`);
-    }
-  }
-  return `${lines.join("\n")}\n`;
-}
+const guestLog = (vmId: number, pid: number, operations: readonly TrueOperation[]): string =>
+  `${[...startLines(vmId, pid), ...operationLines(pid, operations)].join("\n")}\n`;
 
 describe("the doctor with the mediator's log", () => {
   const directory = temporaryDirectory(after);

@@ -6,6 +6,8 @@ import { afterEach, beforeEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { loadIdentity } from "../src/host/enrolment/identity.ts";
 import { issueToken } from "../src/host/enrolment/tokens.ts";
+import { matchResultSchema } from "../src/host/match/result-schema.ts";
+import { LOG_STATE } from "../src/host/service/log-loop.ts";
 import { SqliteStore } from "../src/host/store/sqlite.ts";
 import { type VerdictAnswer, verdictAnswerSchema } from "../src/report/wire/answers.ts";
 import { pinnedAgent } from "../src/report/wire/pinned-agent.ts";
@@ -143,6 +145,102 @@ describe("vgpu-agent host", () => {
     const again = await verdictOf(second.port, token, `/v1/vms/11/verdict?window=${from - 1}-${to}&wait=20`);
     assert.equal(again.state, "ready");
     assert.deepEqual(again.result?.["operations"], answer.result?.["operations"]);
+  });
+
+  it("after kill -9 knows what it knew before, and takes what was written meanwhile for what it is", async () => {
+    writeFileSync(log(), "");
+    const operations: TrueOperation[] = [];
+    const mediator = new MediatorLog((text) => appendFileSync(log(), text, "latin1"), {
+      stderrOnly: false,
+      onOperation: (operation) => operations.push(operation),
+    });
+    mediator.start([11]);
+    const token = await enrol(11);
+    const first = await start("--mediator-log", log());
+    mediator.heartbeat();
+    const device: Device = { vmId: 11, domId: 11, fd: 51, requestId: 1 };
+    const windows: { from: number; to: number; evidence: object }[] = [];
+    const window = async (pid: number) => {
+      const from = Date.now();
+      await sleep(1000);
+      const before = operations.length;
+      work(mediator, device, pid);
+      await sleep(1000);
+      mediator.heartbeat();
+      const to = Date.now();
+      const { evidence } = knownEvidence(operations.slice(before), 11, "debug");
+      windows.push({
+        from,
+        to,
+        evidence: { ...evidence, window: { from, to }, clock_offset_ms: 0, clock_error_ms: 1 },
+      });
+    };
+    await window(4711);
+    await until(async () => {
+      const store = new SqliteStore(join(directory, "host.db"));
+      const saved = JSON.stringify(await store.loadState(LOG_STATE));
+      await store.close();
+      const [, caughtUpAt] = /"caughtUpAt":(\d+)/.exec(saved) ?? [];
+      return Number(caughtUpAt) > (windows[0]?.to ?? 0) ? true : null;
+    });
+    first.child.kill("SIGKILL");
+    await first.ended;
+    await window(4712);
+    const second = await start("--mediator-log", log());
+    await window(4713);
+    const answers: VerdictAnswer[] = [];
+    for (const [index, { from, to, evidence }] of windows.entries()) {
+      await send(second.port, token, [evidenceEntry(index + 1, { document: evidence })]);
+      answers.push(await verdictOf(second.port, token, `/v1/vms/11/verdict?window=${from}-${to}&wait=20`));
+    }
+    const [before, meanwhile, after] = answers.map(({ result }) => matchResultSchema.parse(result));
+    assert.ok(before !== undefined && meanwhile !== undefined && after !== undefined);
+    for (const { verdict, processes, operations: counts } of [before, after]) {
+      assert.equal(verdict.state, "executing");
+      assert.equal(processes[0]?.identity.level, "EXACT");
+      for (const { operation, guest, host } of counts) assert.equal(host?.count, guest?.count, operation);
+    }
+    // Between two looks that are 3 s apart, so when its lines were written is known that well, and no better.
+    assert.notEqual(meanwhile.verdict.state, "refuted");
+    for (const { guest, host } of meanwhile.operations) assert.ok((host?.count ?? 0) <= (guest?.count ?? 0));
+  });
+
+  it("tells of open conditions and of what a guest gave up, also of a VM that was enrolled while it runs", async () => {
+    const host = await start();
+    const token = await enrol(12);
+    const at = Date.now();
+    const condition = {
+      schema: "vgpu-agent/condition/1",
+      boot_id: "",
+      id: "transport/VG-C07",
+      check: "transport-errors",
+      cause: "VG-C07",
+      outcome: "fail",
+      state: "open",
+      since: at,
+      at,
+      pid: null,
+      ended_by: null,
+      message: "",
+    };
+    const dropped = { first: 2, last: 4, count: 3, reason: "spool-full" };
+    await send(host.port, token, [
+      { kind: "condition", seq: 1, at, document: condition },
+      { kind: "dropped", seq: 5, at, document: dropped },
+    ]);
+    const metric = await until(async () => {
+      const found = await scrape(host);
+      return found("vgpu_host_vm_open_conditions", '{vm="12"}') === 1 ? found : null;
+    });
+    assert.equal(metric("vgpu_host_open_conditions", '{cause="VG-C07"}'), 1);
+    assert.equal(metric("vgpu_host_reports_dropped_total", '{reason="spool-full"}'), 3);
+    assert.equal(metric("vgpu_host_vm_rung", '{vm="12",rung="executing"}'), 0);
+    host.child.kill("SIGKILL");
+    await host.ended;
+    const again = await start();
+    await until(async () => {
+      return (await scrape(again))("vgpu_host_vm_open_conditions", '{vm="12"}') === 1 ? true : null;
+    });
   });
 
   it("without a mediator's log ends the wait for a verdict at once, and says that there is no log", async () => {

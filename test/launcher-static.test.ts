@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { SERVICE_ENVIRONMENT, SERVICE_FLAGS } from "../bench/agent-cost/service-flags.ts";
 import { NOT_ROOT } from "./support/as-nobody.ts";
 import { compileLibrary, DRIVER_SHIM, NO_COMPILER } from "./support/real-process.ts";
 import {
@@ -43,7 +44,7 @@ import { readPreload } from ${JSON.stringify(join(CHECKOUT, "src/sensors/preload
 import { RootFs } from ${JSON.stringify(join(CHECKOUT, "src/sensors/root-fs.ts"))};
 const context = { fs: new RootFs("/"), scope: { subject: "live" }, signal: new AbortController().signal, now: Date.now };
 const say = async () => console.log(JSON.stringify({
-  pid: process.pid, args: process.argv.slice(2), env: process.env, mnt: readlinkSync("/proc/self/ns/mnt"),
+  pid: process.pid, args: process.argv.slice(2), flags: process.execArgv, env: process.env, mnt: readlinkSync("/proc/self/ns/mnt"),
   mountinfo: readFileSync("/proc/self/mountinfo", "utf8"), preload: await readPreload(context),
 }));
 process.on("SIGINT", () => process.exit(77));
@@ -58,6 +59,8 @@ process.exit(5);
 interface Told {
   readonly pid: number;
   readonly args: readonly string[];
+  /** Of Node. */
+  readonly flags: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly mnt: string;
   readonly mountinfo: string;
@@ -121,6 +124,23 @@ test("arguments and the rest of the environment arrive as they were, what loads 
   const rest = Object.entries(told.env).filter(([name]) => !(name in own(told.env)));
   assert.deepEqual(Object.fromEntries(rest), kept);
 });
+
+test(
+  "the service is started with flags and variables that keep its memory small, and no other command is",
+  skip,
+  () => {
+    const launcher = install(directory, { program: TELLS });
+    const run = toldIn(start(launcher, ["run", "--state", "/s"], {}).stdout);
+    assert.deepEqual(run.flags, SERVICE_FLAGS);
+    assert.deepEqual(run.args, ["run", "--state", "/s"]);
+    for (const [name, value] of Object.entries(SERVICE_ENVIRONMENT)) assert.equal(run.env[name], value);
+    assert.equal(toldIn(start(launcher, ["run"], { MALLOC_ARENA_MAX: "3" }).stdout).env["MALLOC_ARENA_MAX"], "3");
+    for (const args of [[], ["doctor"], ["doctor", "run"]]) {
+      const other = toldIn(start(launcher, args, {}).stdout);
+      assert.deepEqual([other.flags, other.env["MALLOC_ARENA_MAX"]], [[], undefined], args.join(" "));
+    }
+  },
+);
 
 test("more unwanted variables than there is room for are removed all the same", skip, () => {
   const launcher = install(directory, { program: TELLS });

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { cp, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
+import { SERVICE_ENVIRONMENT, SERVICE_FLAGS } from "../bench/agent-cost/service-flags.ts";
 import { run } from "./bench/process.ts";
 
 const BIN = join(import.meta.dirname, "..", "bin");
@@ -52,6 +53,24 @@ describe("the command that is installed", () => {
     const odd = await run(join(directory, "second"), ["doctor", "--only", "a  b'$(x)"]);
     assert.match(odd.stderr, /no check named "a {2}b'\$\(x\)"/);
     assert.equal(odd.exitCode, 2);
+  });
+
+  it("starts the service, and only that, with the flags and variables that keep its memory small", async (t) => {
+    const directory = await scratch(t);
+    await cp(BIN, join(directory, "bin"), { recursive: true });
+    await writeFile(
+      join(directory, "bin", "vgpu-agent.js"),
+      "console.log(JSON.stringify([process.execArgv, process.env]));",
+    );
+    await mkdir(join(directory, "node_modules/node/bin"), { recursive: true });
+    await symlink(process.execPath, join(directory, "node_modules/node/bin/node"));
+    const startOf = async (command: string): Promise<[string[], NodeJS.ProcessEnv]> =>
+      JSON.parse((await run(join(directory, "bin", "vgpu-agent"), [command, "--help"])).stdout);
+    const [flags, env] = await startOf("run");
+    assert.deepEqual(flags, SERVICE_FLAGS);
+    assert.deepEqual({ ...SERVICE_ENVIRONMENT, ...env }, env);
+    const [otherFlags, otherEnv] = await startOf("doctor");
+    assert.deepEqual([otherFlags, otherEnv["MALLOC_MMAP_THRESHOLD_"]], [[], undefined]);
   });
 
   it("with no Node at all says so in one line and exits with 2", async (t) => {

@@ -15,7 +15,7 @@ const LAYERS = [
   ["protocol"],
 ];
 /** The top of everything, and what has no place in a layer because it knows none. */
-const FREE = new Set(["cli.ts", "package-files.ts", "version.ts"]);
+const FREE = new Set(["start.ts", "cli.ts", "package-files.ts", "version.ts"]);
 
 const ROOT = join(import.meta.dirname, "..", "src");
 

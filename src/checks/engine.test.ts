@@ -103,6 +103,35 @@ describe("a check with a bug in it costs one finding", () => {
       assert.deepEqual(outcomes([broken, passes("next", "x")]), ["x crashed", "next pass"]);
     });
   }
+
+  it("and what was judged before it is told once", () => {
+    const endless = check(
+      "x",
+      () => {
+        for (;;);
+      },
+      [],
+      50,
+    );
+    const found = outcomes([passes("before"), endless, passes("next", "x")]);
+    assert.deepEqual(found, ["before pass", "x crashed", "next pass"]);
+  });
+
+  it("many that take long are not one that takes too long", () => {
+    const slow = (name: string) =>
+      check(
+        name,
+        () => {
+          const until = performance.now() + 60;
+          while (performance.now() < until);
+          return [pass("fine", SHOWN)];
+        },
+        [],
+        200,
+      );
+    const found = outcomes(["a", "b", "c", "d", "e"].map(slow));
+    assert.deepEqual(found, ["a pass", "b pass", "c pass", "d pass", "e pass"]);
+  });
 });
 
 it("a crash is told with the error's own words", () => {

@@ -46,6 +46,35 @@ export function runChecks(
   for (const name of [...selection.only, ...selection.skip]) {
     if (!names.includes(name)) throw new UnknownCheck(name, names);
   }
+  return runTogether(order, facts, selection, now) ?? runInOrder(order, facts, selection, now, judgeWithin);
+}
+
+/**
+ * All under one limit: each limit of its own costs a thread, which is more than what most checks do. Null when it was
+ * reached; which check is at fault shows when each has its own.
+ */
+function runTogether(order: readonly Check[], facts: Facts, selection: Selection, now: () => number): Finding[] | null {
+  const limitMs = Math.min(DEFAULT_LIMIT_MS, ...order.map((check) => check.limitMs ?? DEFAULT_LIMIT_MS));
+  let findings: Finding[] | null = null;
+  try {
+    within(limitMs, () => {
+      findings = runInOrder(order, facts, selection, now, (check) => check.judge(facts));
+    });
+  } catch (error) {
+    if (!isTimeout(error)) throw error;
+  }
+  return findings;
+}
+
+type Judge = (check: Check, facts: Facts) => readonly Judgement[];
+
+function runInOrder(
+  order: readonly Check[],
+  facts: Facts,
+  selection: Selection,
+  now: () => number,
+  judge: Judge,
+): Finding[] {
   const broken = new Map<string, readonly CauseId[]>();
   const findings: Finding[] = [];
   for (const check of order) {
@@ -58,7 +87,7 @@ export function runChecks(
     } else if (isLeftOut(check.name, selection)) {
       findings.push(notRun(check, "left out with --only or --skip", []));
     } else {
-      const found = runOne(check, facts, now);
+      const found = runOne(check, facts, now, judge);
       const failed = found.filter((finding) => finding.outcome === "fail");
       if (failed.length > 0) {
         broken.set(check.name, unique(failed.flatMap((finding) => (finding.cause === null ? [] : [finding.cause]))));
@@ -69,7 +98,7 @@ export function runChecks(
   return findings;
 }
 
-function runOne(check: Check, facts: Facts, now: () => number): Finding[] {
+function runOne(check: Check, facts: Facts, now: () => number, judge: Judge): Finding[] {
   const started = now();
   const finish = (judgement: Judgement | { outcome: "crashed"; message: string }): Finding => ({
     check: check.name,
@@ -84,7 +113,7 @@ function runOne(check: Check, facts: Facts, now: () => number): Finding[] {
     ...("overcome" in judgement && judgement.overcome === true ? { overcome: true } : {}),
   });
   try {
-    const judgements = judgeWithin(check, facts, check.limitMs ?? DEFAULT_LIMIT_MS);
+    const judgements = judge(check, facts);
     if (judgements.length === 0) return [finish({ outcome: "crashed", message: "the check said nothing" })];
     return [...judgements].sort((a, b) => severityOf(b.outcome) - severityOf(a.outcome)).map(finish);
   } catch (error) {
@@ -97,15 +126,27 @@ function runOne(check: Check, facts: Facts, now: () => number): Finding[] {
 let sandbox: vm.Context | null = null;
 const callRun = new vm.Script("run()");
 
-/** Runs a check with a limit that also ends an endless loop: V8 interrupts whatever runs under the script. */
-function judgeWithin(check: Check, facts: Facts, limitMs: number): readonly Judgement[] {
+/** Runs a check with its own limit. */
+function judgeWithin(check: Check, facts: Facts): readonly Judgement[] {
   let judgements: readonly Judgement[] = [];
-  sandbox ??= vm.createContext();
-  sandbox["run"] = () => {
+  within(check.limitMs ?? DEFAULT_LIMIT_MS, () => {
     judgements = check.judge(facts);
-  };
-  callRun.runInContext(sandbox, { timeout: limitMs });
+  });
   return judgements;
+}
+
+/** Runs something with a limit that also ends an endless loop: V8 interrupts whatever runs under the script. */
+function within(limitMs: number, run: () => void): void {
+  sandbox ??= vm.createContext();
+  sandbox["run"] = run;
+  callRun.runInContext(sandbox, { timeout: limitMs });
+}
+
+/** The error is one of the script's own context: no instance of this one's Error. */
+function isTimeout(error: unknown): boolean {
+  return (
+    typeof error === "object" && error !== null && "code" in error && error.code === "ERR_SCRIPT_EXECUTION_TIMEOUT"
+  );
 }
 
 function notRun(check: Check, message: string, because: readonly CauseId[]): Finding {

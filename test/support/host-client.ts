@@ -5,9 +5,8 @@ import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import { type Identity, loadIdentity } from "../../src/host/enrolment/identity.ts";
 import { issueToken } from "../../src/host/enrolment/tokens.ts";
-import type { ServerEvents } from "../../src/host/server/events.ts";
 import type { ServerLimits } from "../../src/host/server/limits.ts";
-import { type RunningServer, startServer } from "../../src/host/server/server.ts";
+import { type RunningServer, type ServerOptions, startServer } from "../../src/host/server/server.ts";
 import { SqliteStore } from "../../src/host/store/sqlite.ts";
 import { pinnedAgent } from "../../src/report/wire/pinned-agent.ts";
 
@@ -23,14 +22,14 @@ export interface TestHost {
 export async function withHost(
   body: (host: TestHost) => Promise<void>,
   limits: Partial<ServerLimits> = {},
-  events?: ServerEvents,
+  more: Pick<ServerOptions, "events" | "health"> = {},
 ): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "vgpu-host-"));
   const store = new SqliteStore(join(directory, "host.db"), { lockedMs: 100 });
   const identity = loadIdentity(directory, new Date());
   const { key, certificate } = identity;
   const listen = { host: "127.0.0.1", port: 0 };
-  const server = await startServer({ store, key, certificate, ...listen, limits, ...(events ? { events } : {}) });
+  const server = await startServer({ store, key, certificate, ...listen, limits, ...more });
   const token = async (vmId: number) => (await issueToken(store, vmId, null, Date.now())).secret;
   try {
     await body({ directory, store, server, identity, token });

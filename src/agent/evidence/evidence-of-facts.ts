@@ -47,26 +47,27 @@ const MOST_GAPS = 64;
  */
 export function evidenceOfFacts({ facts, vmId, logs, clock }: EvidenceInput): readonly Evidence[] {
   const own = logs === null ? null : ofTheLiving(logs, facts);
-  return [countedEvidence(facts, vmId, own?.evidence ?? null, clock), loggedEvidence(own, vmId, clock)].flatMap(
-    (one) => one ?? [],
-  );
+  const trace = valueIn(facts.trace);
+  const counted = trace === undefined ? null : countedEvidence(facts, trace, vmId, own?.evidence ?? null, clock);
+  return [counted, loggedEvidence(own, vmId, clock)].flatMap((one) => one ?? []);
 }
 
-function countedEvidence(
+/** What the kernel counted in a window, joined with what the log tells of it; null: the window has no ends. */
+export function countedEvidence(
   facts: Facts,
-  vmId: number,
+  trace: TraceFacts,
+  vmId: number | null,
   logs: GuestEvidence | null,
   clock: ClockOffset | null,
 ): Evidence | null {
-  const trace = valueIn(facts.trace);
-  const { from = null, to = null } = trace?.ledger ?? {};
-  if (trace === undefined || from === null || to === null) return null;
+  const { from, to } = trace.ledger;
+  if (from === null || to === null) return null;
   const bootId = valueIn(facts.host)?.bootId ?? null;
   // As if the clocks could be off by so much more: the host then expects neither more nor less at the window's ends.
   const edged = clock === null ? null : { ...clock, errorMs: clock.errorMs + PROBING_MS };
   const counted = evidenceOfTrace(withOwnPids(trace, facts), { vmId, bootId, clock: edged });
   const merged = logs === null ? counted : mergeEvidence(counted, logs, startsOf(facts));
-  return evidenceIn("kernel", { ...merged, vm_id: vmId }, from, to);
+  return evidenceIn("kernel", { ...merged, vm_id: vmId ?? merged.vm_id }, from, to);
 }
 
 function loggedEvidence(
@@ -172,7 +173,7 @@ function isPidOnce(pid: number | null, facts: Facts): boolean {
 }
 
 /** The same within what a host takes: lists of single calls go first, and are said to be cut; counts stay. */
-function fitting(evidence: GuestEvidence): GuestEvidence {
+export function fitting(evidence: GuestEvidence): GuestEvidence {
   const isSmall = (one: GuestEvidence) => Buffer.byteLength(JSON.stringify(one)) <= WIRE_LIMITS.documentBytes;
   const without = (change: (process: GuestProcess) => GuestProcess) => (one: GuestEvidence) => ({
     ...one,

@@ -5,7 +5,7 @@ import { matchLine, matchManagerLine } from "../../protocol/guest-lines.ts";
 import { compareToCursor, type EntryPosition, parseCursor } from "../../sensors/journal/cursor.ts";
 import { JournalEntry } from "../../sensors/journal/entry.ts";
 import { LogActivity } from "../../sensors/log-activity.ts";
-import type { LogEntry, LogReader } from "../../sensors/log-reader.ts";
+import { type LogEntry, type LogReader, textOfMessage } from "../../sensors/log-reader.ts";
 import { LogTally } from "../../sensors/log-summary.ts";
 import { mergeLogs } from "../../sensors/merge-logs.ts";
 import type { Followed } from "./log-follow.ts";
@@ -109,7 +109,7 @@ export class FollowedLog {
 
 /** A start by the manager's word; where it has none (a plain file), by the server's own first line. */
 function beginsLife(entry: LogEntry): boolean {
-  const text = entry.message.toString("latin1");
+  const text = textOfMessage(entry.message);
   if (entry.fromManager) return matchManagerLine(text).some(({ event }) => event.kind === "unit-started");
   return entry.bootId === null && matchLine(text).some(({ event }) => event.kind === "server-listening");
 }

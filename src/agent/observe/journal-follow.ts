@@ -255,7 +255,8 @@ export class JournalFollower implements LogFollower {
   /** Hands on what is there, in order. True: there is more. */
   async #handOn(bounds: ReadonlyMap<string, number>): Promise<boolean> {
     for (let handed = 0; handed < MOST_A_POLL; ) {
-      const queue = await this.#first(bounds);
+      const ready = this.#firstReady();
+      const queue = ready === "to be read" ? await this.#first(bounds) : ready;
       const next = queue?.take() ?? null;
       if (next === null) return false;
       const { position, entry } = next;
@@ -271,12 +272,25 @@ export class JournalFollower implements LogFollower {
 
   /** journald copies its volatile files into the persistent ones when these can be written: under other numbers. */
   #wasHandedOn(entry: JournalEntry, { tail }: TailQueue): boolean {
+    const isVolatile = VOLATILE.test(tail.file.path);
+    if (!isVolatile && this.#volatile.size === 0) return false;
     const key = `${entry.bootId}:${entry.monotonic}:${entry.xorHash}`;
-    if (!VOLATILE.test(tail.file.path)) return this.#volatile.has(key);
+    if (!isVolatile) return this.#volatile.has(key);
     this.#volatile.add(key);
     const [oldest] = this.#volatile;
     if (this.#volatile.size > MOST_VOLATILE && oldest !== undefined) this.#volatile.delete(oldest);
     return false;
+  }
+
+  /** The same as `#first` where nothing has to be read for it: a promise for each line would cost more than the line. */
+  #firstReady(): TailQueue | null | "to be read" {
+    let best: TailQueue | null = null;
+    for (const queue of this.#tails.values()) {
+      const { head } = queue;
+      if (head === null && queue.tail.unread > 0) return "to be read";
+      if (head !== null && (best?.head == null || order(head, best.head) < 0)) best = queue;
+    }
+    return best === null || best.isBegun ? best : "to be read";
   }
 
   /** The file whose next entry is the next of all; null when no file has one that may be handed on now. */

@@ -94,6 +94,8 @@ test("levels that are read at their periods come to conditions and reports that 
     await bench.observer.look("light", signal);
   }
   assert.deepEqual(bench.said, ["open preload-file/VG-L01/machine", "closed preload-file/VG-L01/machine"]);
+  const last = bench.seen.findLast((one) => one.kind === "report")?.document;
+  assert.equal(bench.observer.rung, last?.verdict.rung ?? null);
   const reports = bench.seen.filter(({ kind }) => kind === "report");
   assert.equal(reports.length, 3, "one after the full look, one for each change of the verdict");
   for (const { kind, document } of bench.seen) (kind === "report" ? reportSchema : conditionSchema).parse(document);

@@ -4,6 +4,7 @@ import { CHECKS } from "../../checks/registry.ts";
 import { serverOf } from "../../checks/view.ts";
 import type { Facts } from "../../facts/facts.ts";
 import { valueIn } from "../../facts/reading.ts";
+import type { Rung } from "../../protocol/vocabulary.ts";
 import { buildReport } from "../../report/build.ts";
 import type { Report } from "../../report/report.ts";
 import type { Condition } from "../../report/wire/condition.ts";
@@ -99,9 +100,15 @@ export interface ObserverOptions {
 export class Observer {
   readonly #options: ObserverOptions;
   #verdict: string | null = null;
+  #rung: Rung | null = null;
 
   constructor(options: ObserverOptions) {
     this.#options = options;
+  }
+
+  /** Of the last look's verdict; null: there is none yet, or none can be given. */
+  get rung(): Rung | null {
+    return this.#rung;
   }
 
   async look(level: LevelName, signal: AbortSignal): Promise<void> {
@@ -148,6 +155,7 @@ export class Observer {
   #report(level: LevelName, facts: Facts, findings: readonly Finding[], startedAt: number, durationMs: number): void {
     const verdict = judge(facts, findings);
     const { rung, cause, firstBrokenHop, refuted, evidence } = verdict;
+    this.#rung = rung;
     const shown = JSON.stringify([rung, cause, firstBrokenHop, refuted, evidence]);
     // Before everything was read once, a verdict would change with each level that comes in.
     const changed = this.#verdict !== null && this.#verdict !== shown;

@@ -29,7 +29,7 @@ export class KernelProcessEvents {
   readonly #closing: (() => void)[] = [];
   #cgroup: bigint | null = null;
 
-  /** @throws SystemCallError: EPERM without root, or CAP_BPF and CAP_PERFMON. */
+  /** @throws SystemCallError: EPERM without root, or CAP_SYS_ADMIN. */
   constructor(kernel: Kernel) {
     try {
       const shape = { kind: "hash", name: "vgpu_procs", keyBytes: 4, valueBytes: VALUE_BYTES } as const;

@@ -52,7 +52,10 @@ export class TailQueue {
 
   take(): Looked | null {
     const next = this.#looked[this.#at] ?? null;
-    if (next !== null) this.#at += 1;
+    if (next === null) return null;
+    this.#at += 1;
+    // What was handed on need not wait in memory for the next look.
+    if (this.#at === this.#looked.length) [this.#looked, this.#at] = [[], 0];
     return next;
   }
 

@@ -287,3 +287,25 @@ const shape = ({ document, positions }: CutWindow) => ({
   calls: document.processes.map(({ pid, sequence }) => [pid, sequence.map(({ seq }) => seq)]),
   positions,
 });
+
+test("the place where reading goes on is settled, also of a source that was never looked at", () => {
+  const start = { journal: { kind: "journal", cursor: "s=1;i=5" } } as const;
+  const windows: CutWindow[] = [];
+  const cutter = new WindowCutter({
+    start,
+    onWindow: (one) => windows.push(one),
+    server: () => undefined,
+    now: () => T0,
+  });
+  assert.deepEqual(cutter.settled, start);
+  const file = { kind: "file", path: "/var/log/x", sources: [] } as const;
+  const line = journal({ text: invoked(call(1)), s: 10 });
+  assert.ok(line.kind === "line");
+  cutter.take(
+    "file",
+    { ...line, position: () => ({ ...file, sources: [] }) },
+    { monotonic: 0, notBefore: null, notAfter: T0 },
+  );
+  cutter.tick(60_000);
+  assert.deepEqual(windows[0]?.positions, { ...start, file });
+});

@@ -4,7 +4,7 @@ import { parseGoDuration } from "../../protocol/go-duration.ts";
 import { pidOf } from "../../protocol/grammar.ts";
 import type { GuestEvent } from "../../protocol/guest-events.ts";
 import { matchLine, matchManagerLine } from "../../protocol/guest-lines.ts";
-import type { LogEntry } from "../../sensors/log-reader.ts";
+import { type LogEntry, textOfMessage } from "../../sensors/log-reader.ts";
 import type { Followed } from "./log-follow.ts";
 import type { LogPosition, LogPositions } from "./log-position.ts";
 import { OpenWindow } from "./open-window.ts";
@@ -21,6 +21,8 @@ export type LogSource = LogPosition["kind"];
 
 export interface WindowOptions {
   readonly onWindow: (window: CutWindow) => void;
+  /** Where reading goes on: as good as read, also for a source that cannot be looked at yet. */
+  readonly start?: LogPositions;
   /** The workload's present life, as its log tells of it. Lines are handed to the cutter before they are to that log. */
   readonly server: () => ServerLog | undefined;
   /** Epoch milliseconds. */
@@ -72,11 +74,18 @@ export class WindowCutter {
 
   constructor(options: WindowOptions) {
     this.#options = options;
+    const { journal, file } = options.start ?? {};
+    if (journal !== undefined) this.looked(journal);
+    if (file !== undefined) this.looked(file);
   }
 
   /** Up to where everything is in windows that were handed on, or needs none. */
   get settled(): LogPositions {
     return this.#window === null ? this.#current() : this.#settled;
+  }
+
+  get hasOpenWindow(): boolean {
+    return this.#window !== null;
   }
 
   take(source: LogSource, item: Followed, read: ReadTime): void {
@@ -87,7 +96,7 @@ export class WindowCutter {
     const { entry } = item;
     const clock = clockOf(entry) ?? read.monotonic;
     this.#cutBefore(entry, clock);
-    const text = entry.message.toString("latin1");
+    const text = textOfMessage(entry.message);
     if (entry.fromManager) this.#manager(text, clock);
     else this.#line(entry, text, clock, read);
     this.#behind[source] = item.position;

@@ -1,7 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { TraceFacts } from "../../facts/ledger.ts";
+import type { GuestEvidence } from "../../host/match/guest-evidence.ts";
+import { RootFs } from "../../sensors/root-fs.ts";
 import { TOOL_VERSION } from "../../version.ts";
-import { type ConditionState, conditionStateSchema, NO_CONDITIONS } from "../observe/condition-state.ts";
+import { countedWindow } from "../evidence/counted-window.ts";
+import type { ConditionState } from "../observe/condition-state.ts";
 import type { LogPositions } from "../observe/log-position.ts";
 import type { Observed } from "../observe/observer.ts";
 import { RegisterGuard } from "../observe/register-guard.ts";
@@ -10,17 +14,21 @@ import { changedSettings, loadSettings } from "../settings/load-settings.ts";
 import { problemLine } from "../settings/problem.ts";
 import type { Settings } from "../settings/settings.ts";
 import { readCheckpoint } from "../store/checkpoint.ts";
-import { readFileDurable, writeFileDurable } from "../store/durable-file.ts";
+import { writeFileDurable } from "../store/durable-file.ts";
 import { openIdentity } from "../store/identity.ts";
-import { type DirectoryLock, lockDirectory } from "../store/lock.ts";
+import type { DirectoryLock } from "../store/lock.ts";
 import { StorageError } from "../store/storage-error.ts";
 import { AgentLog } from "./agent-log.ts";
-import { Delivery, readingFrom } from "./delivery.ts";
+import { Delivery } from "./delivery.ts";
+import { LiveCounts } from "./live-counts.ts";
 import { monotonicMs } from "./monotonic.ts";
 import { Observation } from "./observation.ts";
+import { type Covered, coveredOf, NOTHING_COVERED, type Reading, readingFrom, sinceFrom } from "./reading-place.ts";
 import { SelfWatch } from "./self-watch.ts";
 import type { ServiceManager } from "./service-manager.ts";
+import { CannotRun, jsonIn, lockState } from "./state-directory.ts";
 import { statusLine } from "./status-line.ts";
+import { type Said, ToldConditions } from "./told-conditions.ts";
 
 export interface AgentOptions {
   /** Another one than the installed; null: that. */
@@ -34,21 +42,26 @@ export interface AgentOptions {
   readonly onReload: (reload: () => void) => void;
 }
 
-/** The settings cannot be used: the text has each problem with its line. */
-export class CannotRun extends Error {}
+/** Where an observation goes on. */
+interface ReadingStart {
+  readonly positions: LogPositions | null;
+  readonly since: number | null;
+}
 
 /** How an agent ended. */
 export type AgentEnd = "stopped" | "memory";
 
 const SELF_MS = 5000;
 const SAVE_MS = 30_000;
+const SAVE_SOON_MS = 2000;
 const BYTES_A_MEBIBYTE = 2 ** 20;
 
 /**
  * Observes and reports until the signal. Throws CannotRun before anything was begun.
  *
  * INVARIANTS
- * - A window is in the spool before the place in the log behind it counts as read.
+ * - A window is in the spool before the place in the log behind it counts as read, and both are one record.
+ * - What has to agree after a crash is written in the order in which it was seen, one after the other.
  * - New settings that cannot be used change nothing.
  */
 export async function runAgent(options: AgentOptions): Promise<AgentEnd> {
@@ -73,9 +86,13 @@ class Agent {
   #settings: Settings;
   #self: SelfWatch;
   #observation: Observation;
-  #conditions: ConditionState;
-  /** Behind the last window that was spooled. */
-  #spooled: unknown;
+  /** The kernel's counts; null: the settings do not want them. */
+  #live: LiveCounts | null;
+  readonly #told: ToldConditions;
+  /** What was cut and said, and is on its way to the spool. */
+  #onItsWay = 0;
+  /** What the spool has. */
+  #covered: Covered;
   #savedReading = "";
   /** What is being written; one after the other. */
   #writing: Promise<void> = Promise.resolve();
@@ -89,8 +106,10 @@ class Agent {
     delivery: Delivery,
     start: {
       readonly conditions: ConditionState;
-      readonly spooled: unknown;
-      readonly positions: LogPositions | null;
+      readonly told: ToldConditions;
+      readonly covered: Covered;
+      readonly from: ReadingStart;
+      readonly live: LiveCounts | null;
       readonly lock: DirectoryLock | null;
     },
   ) {
@@ -99,10 +118,11 @@ class Agent {
     this.#settings = settings;
     this.#delivery = delivery;
     this.#lock = start.lock;
-    this.#conditions = start.conditions;
-    this.#spooled = start.spooled;
+    this.#told = start.told;
+    this.#covered = start.covered;
+    this.#live = start.live;
     this.#self = selfWatch(settings);
-    this.#observation = this.#observe(start.positions);
+    this.#observation = this.#observe(start.from, start.conditions);
   }
 
   static async open(options: AgentOptions, settings: Settings, log: AgentLog): Promise<Agent> {
@@ -119,10 +139,16 @@ class Agent {
     if (found.damagedPlaces > 0 || found.checkpoint === "invalid") {
       log.warn({ ...found, position: undefined }, "the spool was damaged: what is lost is told to the host");
     }
+    const known = coveredOf(found.position);
     const saved = await jsonIn(file("reading.json"));
-    const conditions = conditionStateSchema.safeParse(await jsonIn(file("conditions.json"))).data ?? NO_CONDITIONS;
-    const positions = readingFrom(found, saved);
-    return new Agent(options, log, settings, delivery, { conditions, spooled: found.position, positions, lock });
+    const from = { positions: readingFrom(known, saved), since: sinceFrom(saved) };
+    const { told, state, unsaid } = await ToldConditions.open(file("conditions.json"), known?.told ?? 0);
+    const covered = known ?? NOTHING_COVERED;
+    const live = await probesFor(settings, null, log);
+    const start = { conditions: state, told, covered, from, lock, live };
+    const agent = new Agent(options, log, settings, delivery, start);
+    for (const said of unsaid) agent.#tell(said);
+    return agent;
   }
 
   async run(): Promise<AgentEnd> {
@@ -132,16 +158,19 @@ class Agent {
       if (signal.aborted) resolve("stopped");
       signal.addEventListener("abort", () => resolve("stopped"), { once: true });
     });
-    await this.#delivery.connect(this.#settings);
+    await this.#delivery.connect(this.#settings, signal);
     await this.#observation.start();
     this.#log.info({ version: TOOL_VERSION, unit: this.#settings.workload.unit }, "observes");
+    this.#delivery.noteDisk();
     manager.ready(this.#status());
     onReload(() => {
       this.#reloading = this.#reloading.then(() => this.#reload());
     });
     const timers = [
       setInterval(() => this.#lookAtSelf(), SELF_MS),
-      setInterval(() => void this.#saveReading(), SAVE_MS),
+      // Once soon: what is saved at the first start is where the first reading began.
+      setTimeout(() => this.#saveReading(), SAVE_SOON_MS),
+      setInterval(() => this.#saveReading(), SAVE_MS),
       ...(manager.watchdogMs === null ? [] : [setInterval(() => manager.alive(), manager.watchdogMs)]),
     ];
     const end = await ended;
@@ -149,23 +178,27 @@ class Agent {
     for (const timer of timers) clearInterval(timer);
     await this.#reloading;
     await this.#observation.stop();
+    this.#saveReading();
+    await this.#endProbes();
     await this.#writing;
-    await this.#saveReading();
     await this.#delivery.close();
     await this.#lock?.release();
     this.#log.info({ end }, "ended");
     return end;
   }
 
-  #observe(positions: LogPositions | null): Observation {
+  #observe({ positions, since }: ReadingStart, conditions: ConditionState): Observation {
     const log = this.#log;
     return new Observation({
       settings: this.#settings,
       positions,
-      conditions: this.#conditions,
+      since,
+      conditions,
       guard: this.#guard,
+      live: this.#live,
       onObserved: (observed) => this.#keepObserved(observed),
       onWindow: (window) => this.#keepWindow(window),
+      onCounted: (trace) => this.#keepCounted(trace),
       onLogProblem: (source, problem) => {
         if (problem === null) log.info({ source }, "the workload's log can be read again");
         else log.warn({ source, problem }, "the workload's log cannot be read");
@@ -179,12 +212,23 @@ class Agent {
   }
 
   #keepObserved({ kind, at, document }: Observed): void {
+    if (kind === "condition") {
+      this.#tell(this.#told.say({ at, document }));
+      return;
+    }
     this.#write(async () => {
       await this.#delivery.append({ kind, at, document, position: null });
-      if (kind !== "condition") return;
-      // After it is on the disk: a crash between the two tells it twice, and not never.
-      this.#conditions = this.#observation.conditions;
-      await writeFileDurable(this.#file("conditions.json"), JSON.stringify(this.#conditions));
+    });
+  }
+
+  #tell(said: Said): void {
+    this.#keep(async () => {
+      // First: what is told and not known here would be told again. Where the disk does not take it, it is told all the same.
+      await this.#told.save(said, this.#observation.conditions).catch((error: unknown) => this.#noteNotWritten(error));
+      const covered = { ...this.#covered, told: said.number };
+      const { at, document } = said;
+      this.#told.appended(said, await this.#delivery.append({ kind: "condition", at, document, position: covered }));
+      this.#covered = covered;
     });
   }
 
@@ -196,34 +240,78 @@ class Agent {
       clock_offset_ms: clock?.offsetMs ?? null,
       clock_error_ms: clock?.errorMs ?? null,
     };
-    this.#write(async () => {
-      await this.#delivery.append({ kind: "guest-evidence", at, document: placed, position: positions });
-      this.#spooled = positions;
+    const trace = this.#live?.cut(placed) ?? null;
+    const joined = trace === null ? null : this.#counted(trace, placed);
+    this.#keep(async () => {
+      const covered = { ...this.#covered, log: positions };
+      await this.#delivery.append({ kind: "guest-evidence", at, document: joined ?? placed, position: covered });
+      this.#covered = covered;
     });
   }
 
-  /** How far the log was read where nothing in it was worth a window: else a quiet log would be read again from far back. */
-  async #saveReading(): Promise<void> {
-    await this.#writing;
-    if (!this.#delivery.isDelivered) return;
-    const text = JSON.stringify({ base: this.#spooled ?? null, settled: this.#observation.settled });
-    if (text === this.#savedReading) return;
+  async #endProbes(): Promise<void> {
+    const rest = this.#live?.rest() ?? null;
+    if (rest !== null) this.#keepCounted(rest);
+    await this.#live?.stop();
+    this.#live = null;
+  }
+
+  /** It covers nothing of the log. */
+  #keepCounted(trace: TraceFacts): void {
+    const document = this.#counted(trace, null);
+    if (document === null) return;
+    const at = Date.now();
     this.#write(async () => {
+      await this.#delivery.append({ kind: "guest-evidence", at, document, position: null });
+    });
+  }
+
+  #counted(trace: TraceFacts, log: GuestEvidence | null): GuestEvidence | null {
+    const { clock, vmId } = this.#delivery;
+    return countedWindow({ facts: this.#observation.facts, trace, log, vmId, clock });
+  }
+
+  /** How far the log was read since the last window. */
+  #saveReading(): void {
+    this.#write(async () => {
+      // A window that was cut and is not in the spool yet lies before what is settled: another time.
+      if (this.#onItsWay > 0) return;
+      const { isDelivered } = this.#delivery;
+      const { settled, since } = this.#observation;
+      const reading: Reading = { base: this.#covered.log, settled, since, isDelivered };
+      const text = JSON.stringify(reading);
+      if (text === this.#savedReading) return;
       await writeFileDurable(this.#file("reading.json"), text);
       this.#savedReading = text;
     });
-    await this.#writing;
+  }
+
+  /** Something that covers the log, or a condition. */
+  #keep(work: () => Promise<void>): void {
+    this.#onItsWay += 1;
+    this.#write(async () => {
+      try {
+        await work();
+      } finally {
+        this.#onItsWay -= 1;
+      }
+    });
   }
 
   #write(work: () => Promise<void>): void {
-    this.#writing = this.#writing.then(work).catch((error: unknown) => {
-      this.#log.error({ err: error }, "what was seen could not be kept");
-    });
+    this.#writing = this.#writing.then(work).catch((error: unknown) => this.#noteNotWritten(error));
+  }
+
+  #noteNotWritten(error: unknown): void {
+    if (error instanceof StorageError)
+      this.#log.warn({ problem: error.message }, "a file of the state was not written");
+    else this.#log.error({ err: error }, "what was seen could not be kept");
   }
 
   #lookAtSelf(): void {
     const state = this.#self.sample();
     this.#observation.slowDown(state.slowness);
+    this.#delivery.noteDisk();
     this.#options.manager.status(this.#status());
     if (!state.mustRestart) return;
     this.#log.error({ rss: state.rssBytes }, "above limits.memory_mebibytes for a minute: starts anew");
@@ -239,14 +327,18 @@ class Agent {
       const changed = changedSettings(this.#settings, settings);
       await this.#observation.stop();
       await this.#writing;
-      const positions = this.#observation.settled;
-      this.#conditions = this.#observation.conditions;
+      const { settled, since, conditions } = this.#observation;
+      if (changed.some((name) => name.startsWith("spool."))) {
+        this.#log.warn({}, "the settings of the spool are taken over at the next start");
+      }
       this.#settings = settings;
       this.#self = selfWatch(settings);
       this.#log.limit(settings.limits.log_lines_per_minute, settings.log.level);
+      if (settings.observe.live === "off") await this.#endProbes();
+      this.#live = await probesFor(settings, this.#live, this.#log);
       // The enrolment may be another one although no setting is.
-      await this.#delivery.connect(settings);
-      this.#observation = this.#observe(positions);
+      await this.#delivery.connect(settings, this.#options.signal);
+      this.#observation = this.#observe({ positions: settled, since }, conditions);
       await this.#observation.start();
       this.#log.info({ changed }, "read its settings again");
     } catch (error) {
@@ -257,7 +349,7 @@ class Agent {
   }
 
   #status(): string {
-    return statusLine(this.#observation.facts, this.#conditions.open.length, this.#delivery.state);
+    return statusLine(this.#observation.rung, this.#observation.conditions.open.length, this.#delivery.state);
   }
 
   #file(name: string): string {
@@ -265,16 +357,20 @@ class Agent {
   }
 }
 
-/** Two agents of one state would give the same numbers. Null: the directory cannot be locked, and so not be written. */
-async function lockState(directory: string, log: AgentLog): Promise<DirectoryLock | null> {
-  try {
-    return await lockDirectory(directory);
-  } catch (error) {
-    if (!(error instanceof StorageError)) throw error;
-    if (error.fault === "in-use") throw new CannotRun(error.message);
-    log.error({ problem: error.message }, "the state directory cannot be used: nothing outlives a restart");
-    return null;
-  }
+/** Puts the kernel's probes in where the settings want them, and takes them out where they no longer do. */
+async function probesFor(
+  { observe, workload }: Settings,
+  before: LiveCounts | null,
+  log: AgentLog,
+): Promise<LiveCounts | null> {
+  const isWanted = observe.live === "on";
+  if (before !== null && isWanted && before.unit === workload.unit) return before;
+  await before?.stop();
+  if (!isWanted) return null;
+  const live = await LiveCounts.start({ fs: new RootFs("/"), unit: workload.unit, now: Date.now });
+  if (live.refusal === null) log.info({}, "the kernel counts the workload's calls");
+  else log.warn({ reason: live.refusal }, "the kernel cannot count calls here: how many there were is not known");
+  return live;
 }
 
 const selfWatch = ({ limits }: Settings): SelfWatch =>
@@ -282,12 +378,3 @@ const selfWatch = ({ limits }: Settings): SelfWatch =>
     memoryBytes: limits.memory_mebibytes * BYTES_A_MEBIBYTE,
     cpuShare: limits.cpu_percent / 100,
   });
-
-async function jsonIn(path: string): Promise<unknown> {
-  const text = await readFileDurable(path);
-  try {
-    return text.state === "read" ? JSON.parse(text.value) : null;
-  } catch {
-    return null;
-  }
-}

@@ -1,16 +1,16 @@
-import { isDeepStrictEqual } from "node:util";
-import { type LogPositions, logPositionsSchema } from "../observe/log-position.ts";
 import { readEnrolment } from "../settings/enrolment-file.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { AgentIdentity } from "../store/identity.ts";
 import { Spool } from "../store/spool.ts";
-import { EntryTooLarge, type NewEntry, type SpoolFound } from "../store/spool-types.ts";
+import { type Appended, EntryTooLarge, type NewEntry, type SpoolFound } from "../store/spool-types.ts";
 import type { ClockOffset } from "../uplink/clock.ts";
 import { HostClient } from "../uplink/host-client.ts";
 import { Sender, type SenderState } from "../uplink/sender.ts";
 import type { AgentLog } from "./agent-log.ts";
 
 const BYTES_A_MEBIBYTE = 2 ** 20;
+/** How long the first comparison of the clocks may take. */
+const FIRST_CLOCK_MS = 2000;
 /** How far two clocks may drift apart, as a part of the time. */
 const DRIFT = 1e-4;
 
@@ -37,6 +37,8 @@ export class Delivery {
   #clock: Measured | null = null;
   #noLink = "not connected yet";
   #tooLarge = 0;
+  /** Of the disk, as it was last said. */
+  #problem: string | null = null;
 
   private constructor(options: DeliveryOptions, spool: Spool) {
     this.#options = options;
@@ -55,8 +57,8 @@ export class Delivery {
     return { delivery: new Delivery(options, spool), found };
   }
 
-  /** Reads the enrolment, and sends to its host from now on; without one, entries are kept. */
-  async connect({ host }: Settings): Promise<void> {
+  /** Reads the enrolment, and sends to its host from now on; without one, entries are kept. `signal`: not worth waiting any more. */
+  async connect({ host }: Settings, signal: AbortSignal): Promise<void> {
     await this.#disconnect();
     if (!host.enabled) {
       this.#noLink = "host.enabled is false";
@@ -80,6 +82,8 @@ export class Delivery {
         },
       },
       vmId: client.vmId,
+      // A host that lost its data has a new certificate, and nothing of what was sent before.
+      receiver: `${enrolment.value.pin} ${client.vmId}`,
       clock: { now: Date.now, random: Math.random, after: later },
       renewAgent: () => this.#options.identity.renew(),
     });
@@ -87,8 +91,9 @@ export class Delivery {
     this.#running = sender.run(stop.signal).catch((error: unknown) => {
       this.#options.log.error({ err: error }, "sending failed");
     });
-    // Before the first evidence is made: without an offset the host cannot place its times.
-    await client.clockOffset().then(
+    // Before the first evidence is made: without an offset the host cannot place its times. A host that is away is not
+    // waited for: what is seen meanwhile matters more.
+    await client.clockOffset(AbortSignal.any([signal, AbortSignal.timeout(FIRST_CLOCK_MS)])).then(
       (offset) => {
         if (offset !== null) this.#clock = { offset, at: performance.now() };
       },
@@ -97,17 +102,28 @@ export class Delivery {
     this.#options.log.info({ host: client.url, vm: client.vmId }, "reports to");
   }
 
-  /** Resolves when it is on the disk, or kept as well as the disk allows. */
-  async append(entry: NewEntry): Promise<void> {
+  /** Resolves when it is on the disk, or kept as well as the disk allows; "lost" also for what no host takes. */
+  async append(entry: NewEntry): Promise<Appended["kept"]> {
     try {
-      await this.#spool.append(entry);
+      const { kept } = await this.#spool.append(entry);
+      this.#link?.sender.wake();
+      return kept;
     } catch (error) {
       if (!(error instanceof EntryTooLarge)) throw error;
       this.#tooLarge += 1;
       this.#options.log.error({ kind: entry.kind, total: this.#tooLarge }, error.message);
-      return;
+      return "lost";
     }
-    this.#link?.sender.wake();
+  }
+
+  /** Says it when the disk does not take what is seen, and when it does again. */
+  noteDisk(): void {
+    const { trouble, memoryEntries } = this.#spool.state();
+    const problem = trouble?.message ?? null;
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    if (problem === null) this.#options.log.info({}, "the disk takes what is seen again");
+    else this.#options.log.error({ problem, entries: memoryEntries }, "what is seen is kept in memory alone");
   }
 
   /** How this VM's clock stands to the host's now; null: never compared in this run. */
@@ -147,15 +163,4 @@ export class Delivery {
 function later(ms: number, callback: () => void): () => void {
   const timer = setTimeout(callback, ms);
   return () => clearTimeout(timer);
-}
-
-/**
- * Where reading goes on: what the spool knows, or further, where everything before it was delivered and nothing of the
- * log came since. `saved`: as `readingState` made it.
- */
-export function readingFrom(found: SpoolFound, saved: unknown): LogPositions | null {
-  const known = logPositionsSchema.safeParse(found.position).data ?? null;
-  if (typeof saved !== "object" || saved === null || !("base" in saved) || !("settled" in saved)) return known;
-  const settled = logPositionsSchema.safeParse(saved.settled).data;
-  return settled !== undefined && isDeepStrictEqual(saved.base, found.position ?? null) ? settled : known;
 }

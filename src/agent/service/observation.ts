@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Facts } from "../../facts/facts.ts";
+import type { TraceFacts } from "../../facts/ledger.ts";
 import type { SensorContext } from "../../sensors/context.ts";
 import { defaultSince, sinkFile } from "../../sensors/logs.ts";
 import { parseStat } from "../../sensors/proc.ts";
@@ -18,6 +19,7 @@ import type { RegisterGuard } from "../observe/register-guard.ts";
 import { type Parked, REAL_CLOCK, Schedule } from "../observe/schedule.ts";
 import { type CutWindow, type LogSource, WindowCutter } from "../observe/windows.ts";
 import type { Settings } from "../settings/settings.ts";
+import type { LiveCounts } from "./live-counts.ts";
 import { monotonicMs } from "./monotonic.ts";
 import { WorkloadLog } from "./workload-log.ts";
 
@@ -25,10 +27,16 @@ export interface ObservationOptions {
   readonly settings: Settings;
   /** How far an earlier agent read the log; null: there was none. */
   readonly positions: LogPositions | null;
+  /** From when the journal is read where no place in it is known, epoch milliseconds; null: from the workload's start. */
+  readonly since: number | null;
   readonly conditions: ConditionState;
   /** One for the agent's whole life: a reload is no reason to read the registers again. */
   readonly guard: RegisterGuard;
+  /** The kernel's counts; null: the settings do not want them. */
+  readonly live: LiveCounts | null;
   readonly onObserved: (observed: Observed) => void;
+  /** A window that the kernel alone has counted. */
+  readonly onCounted: (trace: TraceFacts) => void;
   readonly onWindow: (window: CutWindow) => void;
   readonly onLogProblem: (source: LogSource, problem: string | null) => void;
   readonly onParked: (parked: Parked | null, level: string) => void;
@@ -50,17 +58,24 @@ export class Observation {
   readonly #tracker: ConditionTracker;
   readonly #watch: ProcessWatch;
   readonly #reader: FactsReader;
+  readonly #observer: Observer;
   #look: ProcessLook = NOTHING_SEEN;
   #log: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | null = null;
+  #since: number | null = null;
 
   constructor(options: ObservationOptions) {
     this.#options = options;
-    const { settings, guard, onWindow, onObserved, conditions } = options;
+    const { settings, guard, live, onWindow, onObserved, conditions } = options;
     const { unit } = settings.workload;
     this.#followed = new FollowedLog(unit);
-    this.#cutter = new WindowCutter({ onWindow, server: () => this.#followed.server, now: Date.now });
-    this.#watch = new ProcessWatch({ fs: this.#fs, unit, monotonic: monotonicMs, kernel: null });
+    this.#cutter = new WindowCutter({
+      onWindow,
+      start: options.positions ?? {},
+      server: () => this.#followed.server,
+      now: Date.now,
+    });
+    this.#watch = new ProcessWatch({ fs: this.#fs, unit, monotonic: monotonicMs, kernel: live?.processEvents ?? null });
     this.#reader = new FactsReader({
       fs: this.#fs,
       unit,
@@ -68,6 +83,7 @@ export class Observation {
       monotonic: monotonicMs,
       guard,
       log: () => this.#followed.reading(),
+      ...(live === null ? {} : { trace: () => live.reading() }),
       mostAgeMs: agesOf(settings.observe),
     });
     this.#tracker = new ConditionTracker(
@@ -79,7 +95,7 @@ export class Observation {
       },
       conditions,
     );
-    const observer = new Observer({
+    this.#observer = new Observer({
       reader: this.#reader,
       tracker: this.#tracker,
       agent: ownProcess(),
@@ -97,7 +113,7 @@ export class Observation {
     this.#schedule = new Schedule(
       levelsOf(settings.observe, async (level, signal) => {
         await this.#lookAtProcesses();
-        await observer.look(level, signal);
+        await this.#observer.look(level, signal);
       }),
       { ...REAL_CLOCK, monotonic: monotonicMs },
       { onParked: (level, parked) => options.onParked(parked, level) },
@@ -107,10 +123,13 @@ export class Observation {
   /** Looks from now on; resolves when the log is found, which says where to read. */
   async start(): Promise<void> {
     const { settings, positions, onLogProblem, onError } = this.#options;
+    const { file, lifeSince } = await this.#findLog();
+    this.#since = this.#options.since ?? lifeSince;
     const log = new WorkloadLog({
       fs: this.#fs,
       unit: settings.workload.unit,
-      ...(await this.#findLog()),
+      file,
+      lifeSince: this.#since,
       positions: positions ?? {},
       cutter: this.#cutter,
       followed: this.#followed,
@@ -119,7 +138,7 @@ export class Observation {
       onProblem: onLogProblem,
     });
     this.#log = log.run(this.#stop.signal).catch(onError);
-    this.#timer = setInterval(() => this.#cutter.tick(monotonicMs()), TICK_MS);
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#schedule.start();
   }
 
@@ -139,6 +158,11 @@ export class Observation {
     return this.#cutter.settled;
   }
 
+  /** From when the journal is read, while no place in it is known; else null. */
+  get since(): number | null {
+    return this.settled.journal === undefined ? (this.#since ?? this.#options.since) : null;
+  }
+
   get conditions(): ConditionState {
     return this.#tracker.state();
   }
@@ -147,8 +171,20 @@ export class Observation {
     return this.#reader.facts();
   }
 
+  /** Of the last look's verdict; null: there is none. */
+  get rung(): Observer["rung"] {
+    return this.#observer.rung;
+  }
+
+  #tick(): void {
+    this.#cutter.tick(monotonicMs());
+    const counted = this.#options.live?.tick(this.#cutter.hasOpenWindow) ?? null;
+    if (counted !== null) this.#options.onCounted(counted);
+  }
+
   async #lookAtProcesses(): Promise<void> {
     this.#look = await this.#watch.look();
+    this.#options.live?.looked(this.#look);
     for (const event of this.#look.events) {
       if (event.kind === "ended") this.#cutter.processEnded(event.process.pid, event.at);
       if (event.kind === "started") this.#schedule.trigger("device");

@@ -100,7 +100,9 @@ export class WorkloadLog {
 
   #file(path: string): Sourced {
     const { fs, positions, monotonic } = this.#options;
-    const follower = new FileFollower({ fs, path, after: positions.file ?? null, monotonic });
+    // Another file than before (the settings changed) is not the one that was read.
+    const after = positions.file?.path === path ? positions.file : null;
+    const follower = new FileFollower({ fs, path, after, monotonic });
     const name = path.slice(path.lastIndexOf("/") + 1);
     return { follower, wake: new LogWake([{ directory: dirname(path), name }]), lookAgain: null };
   }

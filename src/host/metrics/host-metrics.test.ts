@@ -4,6 +4,9 @@ import fc from "fast-check";
 import { type ParsedSample, parseExposition } from "../../../test/support/exposition.ts";
 import { CATALOGUE } from "../../checks/catalogue.ts";
 import { RUNGS } from "../../protocol/vocabulary.ts";
+import { ENTRY_REFUSALS } from "../../report/wire/answers.ts";
+import { DROP_REASONS } from "../../report/wire/batch.ts";
+import { REQUEST_REFUSALS } from "../server/events.ts";
 import { HostMetrics } from "./host-metrics.ts";
 import { declareProcessMetrics } from "./process-metrics.ts";
 
@@ -33,6 +36,8 @@ test("every name begins with vgpu_agent_ or vgpu_host_, and these are the names,
     "vgpu_host_vm_last_report_timestamp_seconds",
     "vgpu_host_vms_without_series",
     "vgpu_host_findings",
+    "vgpu_host_vm_open_conditions",
+    "vgpu_host_open_conditions",
     "vgpu_host_reports_received_total",
     "vgpu_host_reports_refused_total",
     "vgpu_host_reports_dropped_total",
@@ -99,7 +104,7 @@ test("whatever verdicts say, there are never more series than the bound allows",
       fc.array(fc.string({ unit: "binary" }), { maxLength: 5 }),
       (vmId, rung, causes) => {
         metrics.setVerdict(vmId, { rung, causes, at: 0 });
-        assert.ok(metrics.registry.size <= fixed + 5 * (RUNGS.length + 1));
+        assert.ok(metrics.registry.size <= fixed + 5 * (RUNGS.length + 2));
         parseExposition(metrics.registry.render());
       },
     ),
@@ -138,6 +143,39 @@ test("what is counted shows where it belongs", () => {
   metrics.setMediator({ running: null, silenceMs: null, causes: [] });
   assert.equal(sampleOf(metrics, "vgpu_host_mediators"), Number.NaN);
   assert.equal(sampleOf(metrics, "vgpu_host_mediator_findings", { cause: "VG-H11" }), 0);
+});
+
+test("open conditions are counted by VM and by cause, of VMs that may report, and go again", () => {
+  const metrics = new HostMetrics({ version: "1.2.3" });
+  metrics.knowVm(11);
+  metrics.knowVm(12);
+  metrics.setOpenConditions([
+    { vmId: 11, cause: "VG-C07", count: 2 },
+    { vmId: 11, cause: null, count: 1 },
+    { vmId: 11, cause: "invented", count: 1 },
+    { vmId: 12, cause: "VG-C07", count: 1 },
+    { vmId: 99, cause: "VG-C07", count: 7 },
+  ]);
+  assert.equal(sampleOf(metrics, "vgpu_host_vm_open_conditions", { vm: "11" }), 4);
+  assert.equal(sampleOf(metrics, "vgpu_host_vm_open_conditions", { vm: "99" }), undefined);
+  assert.equal(sampleOf(metrics, "vgpu_host_open_conditions", { cause: "VG-C07" }), 3);
+  assert.equal(samplesOf(metrics, "vgpu_host_open_conditions").length, CATALOGUE.length);
+  metrics.setOpenConditions([]);
+  assert.equal(sampleOf(metrics, "vgpu_host_vm_open_conditions", { vm: "11" }), 0);
+  assert.equal(sampleOf(metrics, "vgpu_host_open_conditions", { cause: "VG-C07" }), 0);
+});
+
+test("every word that a refusal or a drop may have is a series from the start, and no other", () => {
+  const metrics = new HostMetrics({ version: "1.2.3" });
+  for (const reason of [...REQUEST_REFUSALS, ...ENTRY_REFUSALS]) metrics.refused(reason);
+  for (const reason of DROP_REASONS) metrics.dropped(reason);
+  const refused = samplesOf(metrics, "vgpu_host_reports_refused_total");
+  assert.equal(new Set(refused.map(({ labels }) => labels["reason"])).size, refused.length);
+  assert.deepEqual(
+    refused.filter(({ value }) => value === 0).map(({ labels }) => labels["reason"]),
+    ["replayed"],
+  );
+  assert.equal(samplesOf(metrics, "vgpu_host_reports_dropped_total").length, DROP_REASONS.length + 1);
 });
 
 test("the program's own use is read anew when it is asked, and its time never falls", () => {

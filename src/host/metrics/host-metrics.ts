@@ -1,6 +1,9 @@
 import { CATALOGUE } from "../../checks/catalogue.ts";
 import { RUNGS, type Rung } from "../../protocol/vocabulary.ts";
+import { ENTRY_REFUSALS, type EntryRefusal } from "../../report/wire/answers.ts";
+import { DROP_REASONS } from "../../report/wire/batch.ts";
 import { LEVELS, OPERATIONS } from "../match/result-schema.ts";
+import { REQUEST_REFUSALS, type RequestRefusal } from "../server/events.ts";
 import { Registry } from "./registry.ts";
 
 /*
@@ -8,26 +11,12 @@ import { Registry } from "./registry.ts";
  * VMs, guests' reports and the mediator; `vgpu_agent_…` is this program itself, as in the guests.
  */
 
-/** Why a report was not taken. Part of the metrics' names: append, never rename. */
-export const REFUSALS = [
-  "unauthorised",
-  "other-vm",
-  "malformed",
-  "too-large",
-  "rate-limited",
-  "replayed",
-  "out-of-time",
-  "unknown-version",
-  "busy",
-  "gaps",
-  "store-full",
-  "store-failed",
-  "other",
-] as const;
-/** Why something that had been taken was removed. */
-export const DROPS = ["retention"] as const;
+/** Why a report was not taken: the server's words. Replayed: it had been taken before. */
+const REFUSALS: readonly Refusal[] = [...new Set([...REQUEST_REFUSALS, ...ENTRY_REFUSALS, "replayed" as const])];
+/** Why a report that was made is not kept: it was removed here, or its guest gave it up. */
+const DROPS = ["retention", ...DROP_REASONS] as const;
 
-export type Refusal = (typeof REFUSALS)[number];
+export type Refusal = RequestRefusal | EntryRefusal | "replayed";
 export type Drop = (typeof DROPS)[number];
 
 /** VMs with series of their own. A host has tens. */
@@ -51,6 +40,8 @@ export class HostMetrics {
   readonly #lastReport;
   readonly #hidden;
   readonly #findings;
+  readonly #open;
+  readonly #openCauses;
   readonly #received;
   readonly #refused;
   readonly #dropped;
@@ -90,11 +81,17 @@ export class HostMetrics {
       {},
     );
     this.#findings = registry.gauge("vgpu_host_findings", "VMs whose last verdict names the cause.", { cause: causes });
+    this.#open = registry.gauge("vgpu_host_vm_open_conditions", "Conditions of a VM that are open.", { vm });
+    this.#openCauses = registry.gauge("vgpu_host_open_conditions", "Conditions of all VMs that are open.", {
+      cause: causes,
+    });
     this.#received = registry.counter("vgpu_host_reports_received_total", "Reports taken and stored.", {});
     this.#refused = registry.counter("vgpu_host_reports_refused_total", "Reports not taken.", { reason: REFUSALS });
-    this.#dropped = registry.counter("vgpu_host_reports_dropped_total", "Reports taken and removed since.", {
-      reason: DROPS,
-    });
+    this.#dropped = registry.counter(
+      "vgpu_host_reports_dropped_total",
+      "Reports removed since they were taken (retention), or given up by their guest.",
+      { reason: DROPS },
+    );
     this.#seconds = registry.histogram(
       "vgpu_host_report_seconds",
       "From the first byte of a batch of reports to its answer.",
@@ -119,7 +116,7 @@ export class HostMetrics {
     );
     this.#matched = registry.counter(
       "vgpu_host_matched_operations_total",
-      "Guests' operations looked for in the log.",
+      "Joined results by operation and by how sure its match is.",
       {
         operation: OPERATIONS,
         confidence: LEVELS,
@@ -148,7 +145,7 @@ export class HostMetrics {
   /** A VM that may report, by its enrolment: its series exist now. Only the host's own list comes here. */
   knowVm(vmId: number): void {
     const label = String(vmId);
-    const isShown = this.#rung.admit(label) && this.#lastReport.admit(label);
+    const isShown = this.#rung.admit(label) && this.#lastReport.admit(label) && this.#open.admit(label);
     if (!isShown && this.#without.size < MOST_COUNTED) this.#without.add(vmId);
     this.#hidden.of().set(this.#without.size);
   }
@@ -157,6 +154,7 @@ export class HostMetrics {
   forgetVm(vmId: number): void {
     this.#rung.dismiss(String(vmId));
     this.#lastReport.dismiss(String(vmId));
+    this.#open.dismiss(String(vmId));
     this.#without.delete(vmId);
     this.#hidden.of().set(this.#without.size);
     this.#replaceCauses(vmId, NO_CAUSES);
@@ -173,6 +171,21 @@ export class HostMetrics {
     for (const rung of RUNGS) this.#rung.of(label, rung).set(rung === verdict.rung ? 1 : 0);
     this.#lastReport.of(label).set(verdict.at / 1000);
     this.#replaceCauses(vmId, new Set(verdict.causes.filter((id) => this.#findings.has(id))));
+  }
+
+  /** All that are open; those of VMs that may not report any more do not count. */
+  setOpenConditions(
+    all: readonly { readonly vmId: number; readonly cause: string | null; readonly count: number }[],
+  ): void {
+    const ofVm = new Map<number, number>();
+    const ofCause = new Map<string, number>();
+    for (const { vmId, cause, count } of all) {
+      if (!this.#open.has(String(vmId))) continue;
+      ofVm.set(vmId, (ofVm.get(vmId) ?? 0) + count);
+      if (cause !== null) ofCause.set(cause, (ofCause.get(cause) ?? 0) + count);
+    }
+    for (const vm of this.#open.opened) this.#open.of(vm).set(ofVm.get(Number(vm)) ?? 0);
+    for (const { id } of CATALOGUE) this.#openCauses.of(id).set(ofCause.get(id) ?? 0);
   }
 
   received(seconds: number, reports = 1): void {

@@ -87,6 +87,11 @@ export class Family<S extends Series> {
     for (const [key, { values }] of this.#series) if (values[this.#open] === value) this.#series.delete(key);
   }
 
+  /** Values of the open label. */
+  get opened(): readonly string[] {
+    return [...this.#opened];
+  }
+
   get size(): number {
     return this.#series.size;
   }

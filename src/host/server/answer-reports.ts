@@ -34,6 +34,10 @@ export async function answerReports(request: ReportsRequest): Promise<Omit<Ackno
     );
   }
   const checked = checkEntries(entries, view.vmId, sent_at);
+  if (checked.good.some(({ kind }) => kind === "guest-evidence") && (await view.isFull(limits.evidenceWaiting))) {
+    const text = "so much evidence of this VM waits for the host's record that no more is taken now: send it later";
+    throw new Refusal("too-many-requests", text, 5);
+  }
   const batch = { agentId: agent_id, bootId: boot_id, sentAt: sent_at, receivedAt, entries: checked.good };
   const added = await view.addReports(batch);
   const gaps = added.tooManyGaps.map((seq) => ({
@@ -45,6 +49,8 @@ export async function answerReports(request: ReportsRequest): Promise<Omit<Ackno
   const refused = [...checked.refused, ...gaps];
   const newest = checked.verdicts.get(Math.max(...added.accepted.filter((seq) => checked.verdicts.has(seq))));
   if (newest !== undefined) events.reported({ vmId: view.vmId, ...newest });
+  for (const [seq, drop] of checked.drops)
+    if (added.accepted.includes(seq)) events.dropped({ vmId: view.vmId, ...drop });
   for (const { reason } of refused) events.entriesRefused({ vmId: view.vmId, reason, count: 1 });
   return {
     schema: "vgpu-agent/acknowledgement/1",

@@ -21,7 +21,8 @@ const querySchema = z.strictObject({
 
 /**
  * The joined result of a window (`window=FROM-TO`, milliseconds on the guest's clock), or the newest; with `wait`, as soon
- * as there is one within so many seconds. Throws Refusal.
+ * as there is one within so many seconds. A result of a wider window is given when no evidence waits that may bring a
+ * closer one, or when the time is over. What has no window of two times is the newest, or not to be had. Throws Refusal.
  */
 export async function answerVerdict(
   view: VmView,
@@ -40,21 +41,24 @@ export async function answerVerdict(
   if (!query.success) throw new Refusal("bad-request", "the query takes window=FROM-TO and wait=SECONDS alone");
   const window = spanOf(query.data.window);
   const until = performance.now() + 1000 * Math.min(Number(query.data.wait ?? 0), mostSeconds);
-  for (;;) {
+  for (let hasRung = false; ; ) {
     // Asked for before the look, so that no ring between the two is missed.
     const rung = bell.wait(view.vmId, until - performance.now(), signal);
+    const isPending = await view.hasPending(window);
+    // After that look: what was joined since is found.
     const found = await view.findResult(window);
-    if (found !== null) {
-      const { madeAt, result } = found;
-      return { ...headOf(view), state: "ready", made_at: madeAt, result, health: health(view.vmId) };
-    }
-    if (!(await rung)) break;
+    const isBest = found !== null && (window === null || !isPending || isSame(found.window, window));
     // What rang may have been that nothing will come of it.
-    if (!(await view.hasPending(window)) && (await view.findResult(window)) === null) break;
+    const isOver: boolean = isBest || (hasRung && !isPending && found === null);
+    hasRung = !isOver && (await rung);
+    if (hasRung) continue;
+    const common = { ...headOf(view), health: health(view.vmId) };
+    if (found !== null) return { ...common, state: "ready", made_at: found.madeAt, result: found.result };
+    return { ...common, state: isPending ? "pending" : "none", made_at: null, result: null };
   }
-  const state = (await view.hasPending(window)) ? "pending" : "none";
-  return { ...headOf(view), state, made_at: null, result: null, health: health(view.vmId) };
 }
+
+const isSame = (one: Span | null, { from, to }: Span): boolean => one?.from === from && one.to === to;
 
 const headOf = ({ vmId }: VmView) => ({ schema: "vgpu-agent/verdict-answer/1", vm_id: vmId }) as const;
 

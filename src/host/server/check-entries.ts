@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Rung } from "../../protocol/vocabulary.ts";
 import { reportSchema } from "../../report/report.ts";
 import type { Acknowledgement, EntryRefusal } from "../../report/wire/answers.ts";
-import { type BatchEntry, entrySchema } from "../../report/wire/batch.ts";
+import { type BatchEntry, type DropReason, entrySchema } from "../../report/wire/batch.ts";
 import { WIRE_LIMITS } from "../../report/wire/limits.ts";
 import { guestEvidenceSchema } from "../match/guest-evidence-schema.ts";
 import type { NewEntry } from "../store/store.ts";
@@ -16,6 +16,14 @@ export interface CheckedEntries {
   readonly indexOf: ReadonlyMap<number, number>;
   /** By number: what the reports among them say in sum. */
   readonly verdicts: ReadonlyMap<number, ReportedVerdict>;
+  /** By number: what the guest dropped. */
+  readonly drops: ReadonlyMap<number, Drop>;
+}
+
+export interface Drop {
+  readonly reason: DropReason;
+  /** Entries, as the guest says. */
+  readonly count: number;
 }
 
 /** Only its number is looked at: to name an entry that is refused. */
@@ -37,26 +45,30 @@ export function checkEntries(entries: readonly unknown[], vmId: number, sentAt: 
   const refused: RefusedEntry[] = [];
   const indexOf = new Map<number, number>();
   const verdicts = new Map<number, ReportedVerdict>();
+  const drops = new Map<number, Drop>();
   for (const [index, raw] of entries.entries()) {
     const seq = numberedSchema.safeParse(raw).data?.seq ?? null;
     try {
-      const { entry, verdict } = checkEntry(raw, vmId, sentAt);
+      const { entry, verdict, drop } = checkEntry(raw, vmId, sentAt);
       good.push(entry);
       if (verdict !== null) verdicts.set(entry.seq, verdict);
+      if (drop !== null) drops.set(entry.seq, drop);
       indexOf.set(entry.seq, index);
     } catch (error) {
       if (!(error instanceof BadEntry)) throw error;
       refused.push({ index, seq, reason: error.reason, text: error.message });
     }
   }
-  return { good, refused, indexOf, verdicts };
+  return { good, refused, indexOf, verdicts, drops };
 }
 
-function checkEntry(
-  raw: unknown,
-  vmId: number,
-  sentAt: number,
-): { readonly entry: NewEntry; readonly verdict: ReportedVerdict | null } {
+interface CheckedEntry {
+  readonly entry: NewEntry;
+  readonly verdict: ReportedVerdict | null;
+  readonly drop: Drop | null;
+}
+
+function checkEntry(raw: unknown, vmId: number, sentAt: number): CheckedEntry {
   const parsed = entrySchema.safeParse(raw);
   if (!parsed.success) throw new BadEntry("malformed", whereWrong(parsed.error));
   const entry = parsed.data;
@@ -65,7 +77,7 @@ function checkEntry(
     throw new BadEntry("out-of-time", `dated ${seconds} s after the batch that it came in, on the guest's own clock`);
   }
   const { seq, kind, at } = entry;
-  const { document, claimedVm, window, settles, verdict } = contentOf(entry);
+  const { document, claimedVm, window, settles, condition, verdict, drop } = { ...NOTHING, ...contentOf(entry) };
   if (claimedVm !== null && claimedVm !== vmId) {
     throw new BadEntry("other-vm", `it says that it is of VM ${claimedVm}, and the token is VM ${vmId}'s`);
   }
@@ -73,7 +85,7 @@ function checkEntry(
   if (Buffer.byteLength(text) > WIRE_LIMITS.documentBytes) {
     throw new BadEntry("too-large", `its document is more than ${WIRE_LIMITS.documentBytes} bytes`);
   }
-  return { entry: { seq, kind, at, document: text, window, settles }, verdict };
+  return { entry: { seq, kind, at, document: text, window, settles, condition }, verdict, drop };
 }
 
 /** What a report says in sum: words of our own lists alone. */
@@ -83,33 +95,41 @@ export interface ReportedVerdict {
   readonly causes: readonly string[];
 }
 
-interface Content extends Pick<NewEntry, "window" | "settles"> {
-  readonly document: unknown;
+interface Content extends Pick<NewEntry, "window" | "settles" | "condition"> {
   readonly claimedVm: number | null;
   readonly verdict: ReportedVerdict | null;
+  readonly drop: Drop | null;
 }
 
-function contentOf(entry: BatchEntry): Content {
+const NOTHING: Content = { claimedVm: null, window: null, settles: null, condition: null, verdict: null, drop: null };
+
+function contentOf(entry: BatchEntry): Partial<Content> & { readonly document: unknown } {
   switch (entry.kind) {
     case "report": {
       const document = parse(entry.document, reportSchema, SCHEMAS.report);
       const { rung } = document.verdict;
       const causes = document.findings.filter(({ outcome }) => outcome === "fail" || outcome === "warn");
       const verdict = { rung, causes: [...new Set(causes.flatMap(({ cause }) => cause ?? []))] };
-      return { document, claimedVm: document.subject.vm_id, window: null, settles: null, verdict };
+      return { document, claimedVm: document.subject.vm_id, verdict };
     }
     case "guest-evidence": {
       const document = parse(entry.document, guestEvidenceSchema, SCHEMAS["guest-evidence"]);
-      return { document, claimedVm: document.vm_id, window: spanOf(document.window), settles: null, verdict: null };
+      return { document, claimedVm: document.vm_id, window: spanOf(document.window) };
     }
-    case "condition":
-      return { document: entry.document, claimedVm: null, window: null, settles: null, verdict: null };
+    case "condition": {
+      const { id, state, cause, outcome, since, ended_by } = entry.document;
+      const isOpen = state === "open";
+      if (isOpen !== (ended_by === null)) {
+        throw new BadEntry("malformed", "document: ended_by is null while it is open, and only then");
+      }
+      return { document: entry.document, condition: { id, isOpen, cause, outcome, since } };
+    }
     case "dropped": {
-      const { first, last } = entry.document;
-      if (last < first || entry.document.count > last - first + 1) {
+      const { first, last, reason, count } = entry.document;
+      if (last < first || count > last - first + 1) {
         throw new BadEntry("malformed", "document: count is more than there is from first to last");
       }
-      return { document: entry.document, claimedVm: null, window: null, settles: { first, last }, verdict: null };
+      return { document: entry.document, settles: { first, last }, drop: { reason, count } };
     }
   }
 }

@@ -1,17 +1,21 @@
 import type { EntryRefusal } from "../../report/wire/answers.ts";
+import type { DropReason } from "../../report/wire/batch.ts";
 import type { ReportedVerdict } from "./check-entries.ts";
 
 /** Why a whole request was refused. */
-export type RequestRefusal =
-  | "unauthorised"
-  | "other-vm"
-  | "malformed"
-  | "too-large"
-  | "rate-limited"
-  | "busy"
-  | "store-full"
-  | "store-failed"
-  | "other";
+export const REQUEST_REFUSALS = [
+  "unauthorised",
+  "other-vm",
+  "malformed",
+  "too-large",
+  "rate-limited",
+  "busy",
+  "store-full",
+  "store-failed",
+  "not-found",
+  "internal",
+] as const;
+export type RequestRefusal = (typeof REQUEST_REFUSALS)[number];
 
 /** What the server tells of its work, for counters and the operator's log. Nothing in it comes out of a report. */
 export interface ServerEvents {
@@ -24,6 +28,8 @@ export interface ServerEvents {
   }): void;
   /** The newest report that was taken: its rung and causes, which are words of our own lists. */
   reported(event: { readonly vmId: number } & ReportedVerdict): void;
+  /** Entries that a guest says will never come; so many as it says. */
+  dropped(event: { readonly vmId: number; readonly reason: DropReason; readonly count: number }): void;
   /** Entries of a batch that was taken otherwise. */
   entriesRefused(event: { readonly vmId: number; readonly reason: EntryRefusal; readonly count: number }): void;
   /** `vmId` null: nobody knows who it was. */
@@ -35,6 +41,7 @@ export interface ServerEvents {
 export const NO_EVENTS: ServerEvents = {
   received: () => {},
   reported: () => {},
+  dropped: () => {},
   entriesRefused: () => {},
   requestRefused: () => {},
   failed: () => {},

@@ -24,6 +24,8 @@ export interface ServerLimits {
   /** Token buckets of one VM: requests, and decompressed bytes. */
   readonly requestRate: Rate;
   readonly byteRate: Rate;
+  /** Evidence of one VM that may wait for the host's record; each batch is taken whole. */
+  readonly evidenceWaiting: number;
   /** Wrong tokens from one address. */
   readonly failureRate: Rate;
   readonly waitSeconds: number;
@@ -52,6 +54,7 @@ export const SERVER_LIMITS: ServerLimits = {
   waitsPerVm: 4,
   requestRate: { perSecond: 5, burst: 50 },
   byteRate: { perSecond: 512 * 1024, burst: 32 * 1024 * 1024 },
+  evidenceWaiting: 1024,
   failureRate: { perSecond: 1, burst: 20 },
   waitSeconds: WIRE_LIMITS.waitSeconds,
 };

@@ -4,63 +4,18 @@ import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { mediatorGone } from "../../../test/fixtures/reports.ts";
+import { errorOf, refusedOf, withClient } from "../../../test/support/guest-client.ts";
 import {
-  type Answer,
   agentOf,
   ask,
   batchOf,
   evidenceDocument,
   evidenceEntry,
   rawSocket,
-  type TestHost,
   untilClosed,
-  withHost,
 } from "../../../test/support/host-client.ts";
 import { hostAnswerSchema } from "../../report/wire/answers.ts";
 import { PinMismatch, pinnedAgent } from "../../report/wire/pinned-agent.ts";
-import type { ServerLimits } from "./limits.ts";
-
-interface Client {
-  readonly host: TestHost;
-  readonly token: string;
-  send(batch: unknown, headers?: Record<string, string>): Promise<Answer>;
-  get(path: string): Promise<Answer>;
-}
-
-/** A guest of VM 11 and its host. */
-async function withClient(body: (client: Client) => Promise<void>, limits: Partial<ServerLimits> = {}): Promise<void> {
-  await withHost(async (host) => {
-    const token = await host.token(11);
-    const agent = agentOf(host, 8);
-    const base = { port: host.server.port, agent, token };
-    try {
-      await body({
-        host,
-        token,
-        send: (batch, headers = {}) =>
-          ask({
-            ...base,
-            headers,
-            body: typeof batch === "string" || Buffer.isBuffer(batch) ? batch : JSON.stringify(batch),
-          }),
-        get: (path) => ask({ ...base, method: "GET", path }),
-      });
-    } finally {
-      agent.destroy();
-    }
-  }, limits);
-}
-
-const refusedOf = (answer: Answer) => {
-  const parsed = hostAnswerSchema.parse(answer.body);
-  assert.ok(parsed.schema === "vgpu-agent/acknowledgement/1", answer.raw);
-  return parsed;
-};
-const errorOf = ({ body, raw }: Answer) => {
-  const parsed = hostAnswerSchema.parse(body);
-  assert.ok(parsed.schema === "vgpu-agent/error/1", raw);
-  return parsed;
-};
 
 test("a report and evidence are taken once, plain, with gzip and with zstd, and the clocks are told", () =>
   withClient(async ({ host, send }) => {
@@ -280,8 +235,9 @@ test("no byte of another VM is in any answer, good or bad", () =>
   withClient(async ({ host, send, get }) => {
     const TENANT = "987654321";
     const NAME = "tenants-secret-kernel";
+    const NONE = { window: null, settles: null, condition: null };
     await host.token(Number(TENANT));
-    const theirs = { seq: 1, kind: "report", at: 1, document: `{"k":"${NAME}"}`, window: null, settles: null } as const;
+    const theirs = { seq: 1, kind: "report", at: 1, document: `{"k":"${NAME}"}`, ...NONE } as const;
     const sent = { agentId: "a3a3a3a3-0000-4000-8000-00000000a3a3", bootId: "b4b4b4b4-0000-4000-8000-00000000b4b4" };
     await host.store.addReports({ vmId: Number(TENANT), ...sent, sentAt: 1, receivedAt: 1, entries: [theirs] });
     const put = (vmId: number, document: unknown, to: number) =>
@@ -291,6 +247,7 @@ test("no byte of another VM is in any answer, good or bad", () =>
         madeAt: 1,
         document: JSON.stringify(document),
         evidenceId: null,
+        operations: [],
       });
     await put(Number(TENANT), { vm_id: Number(TENANT), kernel: NAME }, 10);
     // A bug that puts another VM's result, or the operator's detail, under this VM: it does not leave.

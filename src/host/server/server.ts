@@ -244,6 +244,8 @@ function reasonOf({ code }: Refusal): RequestRefusal {
     case "busy":
     case "store-full":
     case "store-failed":
+    case "not-found":
+    case "internal":
       return code;
     case "forbidden":
       return "other-vm";
@@ -252,8 +254,6 @@ function reasonOf({ code }: Refusal): RequestRefusal {
     case "bad-request":
     case "unsupported":
       return "malformed";
-    default:
-      return "other";
   }
 }
 

@@ -3,6 +3,8 @@ import type { HostStore, NewReports, ReportsAdded, Span } from "../store/store.t
 
 /** A joined result as the guest may have it. */
 export interface OwnResult {
+  /** On the guest's clock, in whole milliseconds. */
+  readonly window: Span | null;
   readonly madeAt: number;
   readonly result: Readonly<Record<string, unknown>>;
 }
@@ -31,6 +33,11 @@ export class VmView {
     return await this.#store.addReports({ ...batch, vmId: this.vmId });
   }
 
+  /** So much of its evidence waits. */
+  async isFull(most: number): Promise<boolean> {
+    return (await this.#store.countPending(this.vmId, most)) >= most;
+  }
+
   async hasPending(window: Span | null): Promise<boolean> {
     return await this.#store.hasPending(this.vmId, window);
   }
@@ -43,6 +50,6 @@ export class VmView {
     if (!parsed.success || stored.vmId !== this.vmId || parsed.data.vm_id !== this.vmId) {
       throw new UnfitResult(`the stored result of VM ${this.vmId} is not fit to be given out`);
     }
-    return { madeAt: stored.madeAt, result: parsed.data };
+    return { window: stored.window, madeAt: stored.madeAt, result: parsed.data };
   }
 }

@@ -72,38 +72,13 @@ export class HealthWatch {
 
   /** What this VM may be told; null: nothing was looked at yet, or the mediator does not run on this machine. */
   forVm(vmId: number): HostHealth | null {
-    const facts = this.#facts;
-    const log = this.#logState();
-    if (facts === null) return null;
-    const findings = runsElsewhere(facts) ? [NOT_HERE] : healthForVm(facts, vmId);
-    return {
-      checked_at: facts.collectedAt,
-      findings: findings.slice(0, MOST_FINDINGS).map(({ check, outcome, cause, message }) => ({
-        check,
-        outcome,
-        cause,
-        message: message.slice(0, MOST_MESSAGE),
-      })),
-      log,
-    };
+    return this.#facts === null ? null : toldHealth(this.#facts, vmId, this.#options.following());
   }
 
   #readLog(): Reading<LogHealth> {
     if (this.#options.logPath === null) return NO_LOG;
     const log = this.#options.log();
     return log === null ? NOT_YET : wasRead(log);
-  }
-
-  #logState(): HostHealth["log"] {
-    const following = this.#options.following();
-    if (following === null) return { state: "none", read_at: null, behind_bytes: null, watched_since: null };
-    const { problem, readAt, behindBytes, watchedSince } = following;
-    return {
-      state: problem === null && behindBytes !== null ? "followed" : "unreadable",
-      read_at: whole(readAt),
-      behind_bytes: behindBytes,
-      watched_since: whole(watchedSince),
-    };
   }
 
   #schedule(milliseconds: number): void {
@@ -114,6 +89,32 @@ export class HealthWatch {
         .then(() => this.#schedule(this.#options.everyMs));
     }, milliseconds);
   }
+}
+
+/** What a VM may be told of these facts, and of how far the log was read (null: none is followed). */
+export function toldHealth(facts: MediatorHealthFacts, vmId: number, following: LogFollowing | null): HostHealth {
+  const findings = runsElsewhere(facts) ? [NOT_HERE] : healthForVm(facts, vmId);
+  return {
+    checked_at: facts.collectedAt,
+    findings: findings.slice(0, MOST_FINDINGS).map(({ check, outcome, cause, message }) => ({
+      check,
+      outcome,
+      cause,
+      message: message.slice(0, MOST_MESSAGE),
+    })),
+    log: logState(following),
+  };
+}
+
+function logState(following: LogFollowing | null): HostHealth["log"] {
+  if (following === null) return { state: "none", read_at: null, behind_bytes: null, watched_since: null };
+  const { problem, readAt, behindBytes, watchedSince } = following;
+  return {
+    state: problem === null && behindBytes !== null ? "followed" : "unreadable",
+    read_at: whole(readAt),
+    behind_bytes: behindBytes,
+    watched_since: whole(watchedSince),
+  };
 }
 
 const whole = (time: number | null): number | null => (time === null ? null : Math.floor(time));

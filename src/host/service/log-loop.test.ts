@@ -9,7 +9,7 @@ import { LOG_STATE, LogLoop } from "./log-loop.ts";
 import type { HostLogSource } from "./log-source.ts";
 
 async function withLoop(
-  join_: HostLogSource["join"],
+  answers: Pick<HostLogSource, "join" | "settledUntil">,
   body: (loop: LogLoop, store: SqliteStore, told: number[], errors: unknown[]) => Promise<void>,
 ): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "vgpu-loop-"));
@@ -24,7 +24,7 @@ async function withLoop(
     },
     state: () => ({ polls }),
     following: () => null,
-    join: join_,
+    ...answers,
     close: () => {},
   };
   const onError = (error: unknown) => void errors.push(error);
@@ -41,21 +41,22 @@ async function withLoop(
 const evidence = (seq: number) =>
   entry(seq, { kind: "guest-evidence", window: { from: 0, to: seq }, document: `{"seq":${seq}}` });
 
+const ALWAYS = () => Number.MAX_SAFE_INTEGER;
+const joinedOf = (vmId: number) => ({
+  window: { from: 0, to: 1 },
+  result: { vm_id: vmId },
+  verdict: { state: "not known", cause: null } as const,
+  operations: [],
+});
+
 test("evidence is joined, kept, and told of; the state is saved; evidence that comes too early waits", () => {
   let isReady = false;
-  const answer: HostLogSource["join"] = ({ vmId }) =>
-    isReady
-      ? {
-          window: { from: 0, to: 1 },
-          result: { vm_id: vmId },
-          verdict: { state: "not known", cause: null },
-          operations: [],
-        }
-      : "later";
-  return withLoop(answer, async (loop, store, told) => {
+  const settledUntil = () => (isReady ? Number.MAX_SAFE_INTEGER : null);
+  const join: HostLogSource["join"] = ({ vmId }) => (isReady ? joinedOf(vmId) : assert.fail("it is too early"));
+  return withLoop({ join, settledUntil }, async (loop, store, told) => {
     await store.addReports(batch([], { entries: [evidence(1)] }));
     assert.equal(await loop.turn(), false);
-    assert.equal((await store.pendingEvidence(10)).length, 1);
+    assert.equal((await store.pendingEvidence({ receivedBy: Number.MAX_SAFE_INTEGER, limit: 10 })).length, 1);
     isReady = true;
     await loop.turn();
     assert.deepEqual(told, [11]);
@@ -67,16 +68,58 @@ test("evidence is joined, kept, and told of; the state is saved; evidence that c
 
 test("evidence that breaks the matcher is met once, costs no other, and who waits for it is told", () =>
   withLoop(
-    ({ document }) => {
-      if (JSON.stringify(document) === '{"seq":1}') throw new Error("broken");
-      return { window: null, result: {}, verdict: { state: "not known", cause: null }, operations: [] };
+    {
+      settledUntil: ALWAYS,
+      join: ({ vmId, document }) => {
+        if (JSON.stringify(document) === '{"seq":1}') throw new Error("broken");
+        return joinedOf(vmId);
+      },
     },
     async (loop, store, told, errors) => {
       await store.addReports(batch([], { entries: [evidence(1), evidence(2)] }));
       await loop.turn();
       await loop.turn();
       assert.deepEqual([told, errors.length], [[11, 11], 1]);
-      assert.deepEqual(await store.pendingEvidence(10), []);
+      assert.deepEqual(await store.pendingEvidence({ receivedBy: Number.MAX_SAFE_INTEGER, limit: 10 }), []);
       await loop.stop();
     },
   ));
+
+test("when the store fails, the evidence stays and is joined again, and nobody is told before it is kept", () =>
+  withLoop({ settledUntil: ALWAYS, join: ({ vmId }) => joinedOf(vmId) }, async (loop, store, told) => {
+    await store.addReports(batch([], { entries: [evidence(1), evidence(2)] }));
+    const put = store.putResult.bind(store);
+    store.putResult = () => Promise.reject(new Error("full"));
+    await assert.rejects(loop.turn(), /full/);
+    assert.deepEqual(told, []);
+    store.putResult = put;
+    await loop.turn();
+    assert.deepEqual(told, [11, 11]);
+    await loop.stop();
+  }));
+
+test("a VM that floods the host with evidence waits for the others, and guests are answered between joins", () => {
+  const order: string[] = [];
+  const join: HostLogSource["join"] = ({ vmId }) => {
+    order.push(String(vmId));
+    for (const until = performance.now() + 12; performance.now() < until; );
+    return joinedOf(vmId);
+  };
+  return withLoop({ settledUntil: ALWAYS, join }, async (loop, store) => {
+    const many = Array.from({ length: 40 }, (_, index) => evidence(index + 1));
+    await store.addReports(batch([], { entries: many }));
+    await store.addReports(batch([], { vmId: 12, entries: [evidence(1)] }));
+    let isTurning = true;
+    const turning = loop.turn().finally(() => {
+      isTurning = false;
+    });
+    while (isTurning) {
+      await new Promise((resolve) => setImmediate(resolve));
+      order.push("guest");
+    }
+    assert.equal(await turning, false, "each VM had its share of this turn");
+    assert.ok(order.indexOf("12") >= 0 && order.indexOf("12") < 10, order.join(" "));
+    assert.ok(!/(11|12) (11|12) (11|12)/.test(order.join(" ")), order.join(" "));
+    await loop.stop();
+  });
+});

@@ -1,3 +1,4 @@
+import { setImmediate as turnOfOthers } from "node:timers/promises";
 import type { HostStore, StoredReport } from "../store/store.ts";
 import type { HostLogSource, Joined, LogPoll } from "./log-source.ts";
 
@@ -5,7 +6,8 @@ import type { HostLogSource, Joined, LogPoll } from "./log-source.ts";
 export const LOG_STATE = "mediator-log";
 /** Evidence that is joined before the log is looked at again. */
 const JOINS_A_TURN = 16;
-const PENDING_AT_ONCE = 256;
+/** After so much joining, milliseconds, guests are answered. */
+const OTHERS_AFTER_MS = 10;
 
 export interface LogLoopOptions {
   readonly store: HostStore;
@@ -55,32 +57,40 @@ export class LogLoop {
     const { source, store, now, saveMs, onPoll } = this.#options;
     const poll = source.poll();
     onPoll(poll);
-    let joins = 0;
-    for (const evidence of await store.pendingEvidence(PENDING_AT_ONCE)) {
-      if (joins >= JOINS_A_TURN) break;
-      if (await this.#join(evidence)) joins += 1;
-    }
+    const receivedBy = source.settledUntil();
+    const pending = receivedBy === null ? [] : await store.pendingEvidence({ receivedBy, limit: JOINS_A_TURN });
+    await this.#joinAll(pending);
     if (now() - this.#savedAt >= saveMs) await this.#save();
-    return poll.more || joins >= JOINS_A_TURN;
+    return poll.more || pending.length >= JOINS_A_TURN;
   }
 
-  async #join(evidence: StoredReport): Promise<boolean> {
+  /** Results that come without a pause are kept in one go. Throws the store's error after all were tried. */
+  async #joinAll(pending: readonly StoredReport[]): Promise<void> {
+    const kept: Promise<unknown>[] = [];
+    let since = performance.now();
+    for (const evidence of pending) {
+      kept.push(this.#join(evidence).catch((error: unknown) => error));
+      if (performance.now() - since < OTHERS_AFTER_MS) continue;
+      await turnOfOthers();
+      since = performance.now();
+    }
+    for (const error of await Promise.all(kept)) if (error !== undefined) throw error;
+  }
+
+  async #join({ id, vmId, receivedAt, document: text }: StoredReport): Promise<void> {
     const { source, store, now, onResult, onError } = this.#options;
-    const { id, vmId, receivedAt } = evidence;
-    let joined: Joined | "later" | null;
+    let joined: Joined | null = null;
     try {
-      joined = source.join({ vmId, receivedAt, document: JSON.parse(evidence.document) });
+      joined = source.join({ vmId, receivedAt, document: JSON.parse(text) });
     } catch (error) {
       // A piece of evidence that breaks the matcher must not be met again at each turn.
       onError(error);
-      joined = null;
     }
-    if (joined === "later") return false;
     const document = joined === null ? null : JSON.stringify(joined.result);
-    await store.putResult({ vmId, window: joined?.window ?? null, madeAt: now(), document, evidenceId: id });
-    if (joined !== null) await store.addOperations(joined.operations.filter((row) => row.vmId === vmId));
+    const operations = joined?.operations.filter((row) => row.vmId === vmId) ?? [];
+    const window = joined?.window ?? null;
+    await store.putResult({ vmId, window, madeAt: now(), document, evidenceId: id, operations });
     onResult(vmId, joined);
-    return true;
   }
 
   async #save(): Promise<void> {

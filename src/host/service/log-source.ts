@@ -11,10 +11,15 @@ export interface HostLogSource {
   /** What a restart needs, as JSON; saved now and then, and given back when the source is made again. */
   state(): unknown;
   /**
-   * Joins a guest's evidence (a `vgpu-agent/guest-evidence/1` document that passed its schema) with the log so far.
-   * "later": the log may still bring more of that window. Null: nothing will ever come of it.
+   * Evidence that came up to this time (milliseconds since 1970, the host's clock) can be joined now: the log will bring
+   * no more of it. Null: none can.
    */
-  join(evidence: PendingEvidence): Joined | "later" | null;
+  settledUntil(): number | null;
+  /**
+   * Joins a guest's evidence (a `vgpu-agent/guest-evidence/1` document that passed its schema) with the log so far. Null:
+   * nothing will ever come of it.
+   */
+  join(evidence: PendingEvidence): Joined | null;
   /** Null: no log is followed. */
   following(): LogFollowing | null;
   close(): void;

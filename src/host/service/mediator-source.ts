@@ -7,10 +7,14 @@ import type { MatchResult } from "../match/result.ts";
 import { LogFollower } from "../mediator-log/follow.ts";
 import { parseFollowerState } from "../mediator-log/state.ts";
 import type { Span } from "../store/store.ts";
+import { affordable } from "./affordable.ts";
 import type { HostLogSource, Joined, JoinedOperation, LogFollowing, LogPoll, PendingEvidence } from "./log-source.ts";
 
 /** How long after evidence came the log may still bring its last lines, milliseconds: the mediator writes buffered. */
 const SETTLE_MS = 2000;
+
+/** Bytes of the log that are read before guests are answered again: some 12 ms. */
+const MOST_A_POLL = 2 * 1024 * 1024;
 
 export interface MediatorSourceOptions {
   /** Milliseconds since 1970. */
@@ -43,7 +47,7 @@ export class MediatorSource implements HostLogSource {
         this.#health.take(event);
         if (event.kind === "unread") this.#unread += event.end - event.at;
       },
-      { now, ...(state === null ? {} : { state, again: true }) },
+      { now, mostBytesAPoll: MOST_A_POLL, ...(state === null ? {} : { state, again: true }) },
     );
   }
 
@@ -74,11 +78,14 @@ export class MediatorSource implements HostLogSource {
     return this.#isCaughtUp ? this.#health.facts() : null;
   }
 
-  join({ vmId, document, receivedAt }: PendingEvidence): Joined | "later" | null {
-    if (!this.#isCaughtUp || this.#now() < receivedAt + SETTLE_MS) return "later";
+  settledUntil(): number | null {
+    return this.#isCaughtUp ? this.#now() - SETTLE_MS : null;
+  }
+
+  join({ vmId, document, receivedAt }: PendingEvidence): Joined | null {
     const parsed = guestEvidenceSchema.safeParse(document);
     if (!parsed.success) return null;
-    const { result } = match(parsed.data, vmId, this.#host);
+    const { result } = match(affordable(parsed.data, this.#host.vm(vmId)), vmId, this.#host);
     const window = spanOf(result.window);
     const { state, cause } = result.verdict;
     return { window, result, verdict: { state, cause }, operations: countsOf(result, window?.to ?? receivedAt) };

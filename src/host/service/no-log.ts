@@ -4,6 +4,7 @@ import type { HostLogSource } from "./log-source.ts";
 export const NO_LOG: HostLogSource = {
   poll: () => ({ bytes: 0, notUnderstood: 0, more: false, problem: null }),
   state: () => null,
+  settledUntil: () => Number.MAX_SAFE_INTEGER,
   join: () => null,
   following: () => null,
   close: () => {},

@@ -68,7 +68,7 @@ class World {
     const { evidence } = knownEvidence(operations, 11, "debug");
     const document = { ...evidence, window: { from, to }, clock_offset_ms: 0, clock_error_ms: 50 };
     const joined = source.join({ vmId: 11, document, receivedAt: this.clock - 60_000 });
-    assert.ok(joined !== null && joined !== "later");
+    assert.ok(joined !== null);
     return joined.result;
   }
 
@@ -112,11 +112,11 @@ describe("a mediator's log that is followed across a restart of ours", () => {
     const first = world.source();
     world.steps(5, [first]);
     const again = world.source(first.state());
-    const evidence = { vmId: 11, document: {}, receivedAt: world.clock - 60_000 };
-    assert.equal(again.join(evidence), "later");
+    assert.equal(again.settledUntil(), null);
     assert.equal(again.health(), null);
     again.poll();
-    assert.equal(again.join(evidence), null, "and then judges: this is no evidence");
+    const until = again.settledUntil();
+    assert.ok(until !== null && until < world.clock, "what came just now may have lines that are not written yet");
   });
 
   it("does not say that it watched while it was away for long", () => {
@@ -165,6 +165,53 @@ describe("a mediator's log that is followed across a restart of ours", () => {
     assert.equal(stateOf(world.answer(second, after)), "executing");
     assert.equal(stateOf(world.answer(second, before)), "not known");
     assert.notEqual(coverageOf(world.answer(second, before)), "full");
+  });
+
+  it("knows that what was in a file that is gone is lost, and reads the one that took its name", () => {
+    const first = world.source();
+    world.steps(5, [first]);
+    const before = world.runProcess([first]);
+    world.steps(5, [first]);
+    const state = first.state();
+    first.close();
+    world.open.splice(0);
+    rmSync(world.path);
+    // So that the new file cannot get the inode of the old one.
+    writeFileSync(`${world.path}.other`, "");
+    writeFileSync(world.path, "");
+    world.log.start([11]);
+    const second = world.source(state);
+    world.steps(5, [second]);
+    const after = world.runProcess([second]);
+    world.steps(20, [second]);
+    assert.equal(stateOf(world.answer(second, after)), "executing");
+    assert.equal(stateOf(world.answer(second, before)), "not known");
+    assert.notEqual(coverageOf(world.answer(second, before)), "full");
+    const { watchedSince } = second.following();
+    assert.ok(watchedSince !== null && watchedSince > before.to, "what is lost is not watched");
+  });
+
+  it("gives the same answers after many restarts, at whatever byte the log ends then", () => {
+    const steady = world.source();
+    let restarted = world.source();
+    const windows: ReturnType<World["runProcess"]>[] = [];
+    for (let round = 0; round < 6; round += 1) {
+      world.steps(3, [steady, restarted]);
+      windows.push(world.runProcess([steady, restarted]));
+      // In the middle of a line, and of a record.
+      world.log.raw("[cuda-executor] CUDA_CALL_IN");
+      for (const source of [steady, restarted]) source.poll();
+      const state = restarted.state();
+      restarted.close();
+      world.open.splice(world.open.indexOf(restarted), 1);
+      world.log.raw("IT vm=0 \n");
+      restarted = world.source(state);
+    }
+    world.steps(20, [steady, restarted]);
+    for (const window of windows) {
+      assert.deepEqual(world.answer(restarted, window), world.answer(steady, window));
+      assert.equal(stateOf(world.answer(restarted, window)), "executing");
+    }
   });
 
   it("starts anew with a state that is damaged or of another version", () => {

@@ -44,4 +44,14 @@ export const MIGRATIONS: readonly string[] = [
   DROP INDEX reports_pending;
   CREATE INDEX reports_pending ON reports (vm_id, id) WHERE pending = 1;
   `,
+  `
+  -- What was said last of each condition of a VM; the entries themselves are reports.
+  CREATE TABLE conditions (
+    vm_id INTEGER NOT NULL, id TEXT NOT NULL, agent_id TEXT NOT NULL, boot INTEGER NOT NULL, seq INTEGER NOT NULL,
+    is_open INTEGER NOT NULL, cause TEXT, outcome TEXT NOT NULL, since INTEGER NOT NULL,
+    PRIMARY KEY (vm_id, id)
+  ) STRICT, WITHOUT ROWID;
+  -- A month of one VM has a quarter of a million results.
+  CREATE INDEX results_of_window ON results (vm_id, window_from, window_to);
+  `,
 ];

@@ -1,5 +1,6 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { ENTRY_KINDS } from "../../report/wire/batch.ts";
+import { OPEN_CONDITIONS, openConditionsOf } from "./conditions.ts";
 import { asStoreError } from "./errors.ts";
 import { openDatabase, pragma } from "./open-database.ts";
 import { retain } from "./retention.ts";
@@ -9,7 +10,9 @@ import type {
   HostStore,
   NewReports,
   NewResult,
+  OpenConditions,
   OperationCount,
+  PendingQuery,
   Removed,
   ReportQuery,
   ReportsAdded,
@@ -29,6 +32,9 @@ export interface SqliteOptions {
   /** How long a write waits for another program that holds the file, milliseconds; default 3000. */
   readonly lockedMs?: number;
 }
+
+/** Results of a VM among which one that covers a window is looked for: guests ask for windows of now. */
+const NEWEST_RESULTS = 512;
 
 const REPORT = `reports.id, reports.vm_id, boots.agent_id, boots.boot_id, reports.seq, reports.kind, reports.at,
   reports.received_at, reports.document FROM reports JOIN boots USING (boot)`;
@@ -88,15 +94,29 @@ export class SqliteStore implements HostStore {
     ).map(reportOf);
   }
 
-  async pendingEvidence(limit: number): Promise<readonly StoredReport[]> {
-    // In turns: a VM that sends much must not keep the others waiting.
-    const ids = this.#all(
-      `SELECT id FROM (
-         SELECT id, row_number() OVER (PARTITION BY vm_id ORDER BY id) AS turn FROM reports WHERE pending = 1
-       ) ORDER BY turn, id LIMIT ?`,
-      limit,
+  async pendingEvidence({ receivedBy, limit }: PendingQuery): Promise<readonly StoredReport[]> {
+    // One step of the index for each VM, however much of each waits.
+    const vms = this.#all(
+      `WITH RECURSIVE waiting (vm) AS (
+         SELECT min(vm_id) FROM reports WHERE pending = 1
+         UNION ALL
+         SELECT (SELECT min(vm_id) FROM reports WHERE pending = 1 AND vm_id > waiting.vm) FROM waiting WHERE vm IS NOT NULL
+       ) SELECT vm FROM waiting WHERE vm IS NOT NULL`,
     );
-    return ids.flatMap((row) => this.#all(`SELECT ${REPORT} WHERE reports.id = ?`, integer(row, "id")).map(reportOf));
+    const share = Math.ceil(limit / Math.max(1, vms.length));
+    const sql = "SELECT id FROM reports WHERE pending = 1 AND vm_id = ? AND received_at <= ? ORDER BY id LIMIT ?";
+    const found = vms.flatMap((row) =>
+      this.#all(sql, integer(row, "vm"), receivedBy, share).map((one, turn) => ({ id: integer(one, "id"), turn })),
+    );
+    // In turns: a VM that sends much must not keep the others waiting.
+    const inTurns = found.sort((a, b) => a.turn - b.turn || a.id - b.id).slice(0, limit);
+    return inTurns.flatMap(({ id }) => this.#all(`SELECT ${REPORT} WHERE reports.id = ?`, id).map(reportOf));
+  }
+
+  async countPending(vmId: number, most: number): Promise<number> {
+    const sql = "SELECT count(*) AS n FROM (SELECT 1 FROM reports WHERE pending = 1 AND vm_id = ? LIMIT ?)";
+    const row = this.#get(sql, vmId, most);
+    return row === undefined ? 0 : integer(row, "n");
   }
 
   async hasPending(vmId: number, window: Span | null): Promise<boolean> {
@@ -106,11 +126,17 @@ export class SqliteStore implements HostStore {
     );
   }
 
-  async putResult({ vmId, window, madeAt, document, evidenceId }: NewResult): Promise<void> {
+  async putResult({ vmId, window, madeAt, document, evidenceId, operations }: NewResult): Promise<void> {
     const [from, to] = [window?.from ?? null, window?.to ?? null];
     await this.#writer.write(() => {
       if (evidenceId !== null) {
         this.#statement("UPDATE reports SET pending = 0 WHERE id = ? AND vm_id = ?").run(evidenceId, vmId);
+      }
+      for (const { at, operation, confidence, guest, host, matched, failed, bytes } of operations) {
+        this.#statement(
+          `INSERT OR REPLACE INTO operations (vm_id, at, operation, confidence, guest, host, matched, failed, bytes)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        ).run(vmId, at, operation, confidence, guest, host, matched, failed, bytes);
       }
       if (document === null) return;
       const old = this.#statement(
@@ -126,24 +152,32 @@ export class SqliteStore implements HostStore {
   }
 
   async findResult(vmId: number, window: Span | null): Promise<StoredResult | null> {
-    const [sql, values] = covering(window);
-    const row = this.#get(
-      `SELECT vm_id, made_at, document FROM results WHERE vm_id = ? ${sql} ORDER BY made_at DESC, id DESC LIMIT 1`,
-      vmId,
-      ...values,
-    );
+    const row = this.#findResult(vmId, window);
     if (row === undefined) return null;
-    return { vmId: integer(row, "vm_id"), madeAt: integer(row, "made_at"), document: text(row, "document") };
+    const [from, to] = [integerOrNull(row, "window_from"), integerOrNull(row, "window_to")];
+    return {
+      vmId: integer(row, "vm_id"),
+      window: from === null || to === null ? null : { from, to },
+      madeAt: integer(row, "made_at"),
+      document: text(row, "document"),
+    };
   }
 
-  async addOperations(rows: readonly OperationCount[]): Promise<void> {
-    const sql = `INSERT OR REPLACE INTO operations (vm_id, at, operation, confidence, guest, host, matched, failed, bytes)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
-    await this.#writer.write(() => {
-      for (const { vmId, at, operation, confidence, guest, host, matched, failed, bytes } of rows) {
-        this.#statement(sql).run(vmId, at, operation, confidence, guest, host, matched, failed, bytes);
-      }
-    });
+  #findResult(vmId: number, window: Span | null): Row | undefined {
+    const newest = "FROM results WHERE vm_id = ? ORDER BY made_at DESC, id DESC LIMIT";
+    if (window === null) return this.#get(`SELECT * ${newest} 1`, vmId);
+    const { from, to } = window;
+    // What was asked for is this very window, however many results of wider ones came since.
+    const exact = "SELECT * FROM results WHERE vm_id = ? AND window_from = ? AND window_to = ? LIMIT 1";
+    const [sql, values] = covering(window);
+    return (
+      this.#get(exact, vmId, from, to) ??
+      this.#get(`SELECT * FROM (SELECT * ${newest} ?) WHERE true ${sql} LIMIT 1`, vmId, NEWEST_RESULTS, ...values)
+    );
+  }
+
+  async openConditions(): Promise<readonly OpenConditions[]> {
+    return this.#all(OPEN_CONDITIONS).map(openConditionsOf);
   }
 
   async readOperations(vmId: number, { from, to }: Span, limit: number): Promise<readonly OperationCount[]> {

@@ -16,7 +16,8 @@ const T0 = 1_780_000_000_000;
 const DAY = 86_400_000;
 
 export function entry(seq: number, more: Partial<NewEntry> = {}): NewEntry {
-  return { seq, kind: "report", at: T0 + seq, document: `{"n":${seq}}`, window: null, settles: null, ...more };
+  const none = { window: null, settles: null, condition: null };
+  return { seq, kind: "report", at: T0 + seq, document: `{"n":${seq}}`, ...none, ...more };
 }
 
 export function batch(seqs: readonly number[], more: Partial<NewReports> = {}): NewReports {
@@ -170,28 +171,54 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
   describe(`${name}: evidence and results`, () => {
     check("evidence waits until its result is put", async (store) => {
       await store.addReports(batch([], { entries: [entry(1), evidence(2, 100, 200)] }));
-      const [pending, ...rest] = await store.pendingEvidence(10);
+      const [pending, ...rest] = await store.pendingEvidence({ receivedBy: T0, limit: 10 });
       assert.deepEqual([pending?.seq, rest.length], [2, 0]);
       assert.equal(await store.hasPending(11, { from: 120, to: 180 }), true);
       assert.equal(await store.hasPending(11, { from: 120, to: 280 }), false);
       assert.equal(await store.hasPending(12, null), false);
       const window = { from: 100, to: 200 };
-      await store.putResult({ vmId: 11, window, madeAt: T0, document: "{}", evidenceId: pending?.id ?? 0 });
-      assert.deepEqual(await store.pendingEvidence(10), []);
+      const put = { vmId: 11, window, madeAt: T0, document: "{}", operations: [] };
+      await store.putResult({ ...put, evidenceId: pending?.id ?? 0 });
+      assert.deepEqual(await store.pendingEvidence({ receivedBy: T0, limit: 10 }), []);
       assert.equal(await store.hasPending(11, null), false);
     });
 
+    check(
+      "evidence of a VM that sends much waits for the others' turns, and what is too young is not given",
+      async (store) => {
+        const many = Array.from({ length: 50 }, (_, index) => evidence(index + 1, 0, index));
+        await store.addReports(batch([], { entries: many }));
+        await store.addReports(batch([], { vmId: 13, entries: [evidence(1, 0, 1), evidence(2, 0, 2)] }));
+        await store.addReports(batch([], { vmId: 12, entries: [evidence(1, 0, 1)] }));
+        await store.addReports(batch([], { vmId: 14, entries: [evidence(1, 0, 1)], receivedAt: T0 + 1 }));
+        const given = await store.pendingEvidence({ receivedBy: T0, limit: 12 });
+        assert.deepEqual(
+          given.map(({ vmId, seq }) => `${vmId}/${seq}`),
+          ["11/1", "13/1", "12/1", "11/2", "13/2", "11/3"],
+        );
+        assert.deepEqual([await store.countPending(11, 20), await store.countPending(11, 100)], [20, 50]);
+        assert.equal(await store.countPending(15, 20), 0);
+      },
+    );
+
     check("evidence of which nothing comes waits no longer either", async (store) => {
       await store.addReports(batch([], { entries: [evidence(1, 100, 200)] }));
-      const [pending] = await store.pendingEvidence(10);
-      await store.putResult({ vmId: 11, window: null, madeAt: T0, document: null, evidenceId: pending?.id ?? 0 });
-      assert.deepEqual(await store.pendingEvidence(10), []);
+      const [pending] = await store.pendingEvidence({ receivedBy: T0, limit: 10 });
+      await store.putResult({
+        vmId: 11,
+        window: null,
+        madeAt: T0,
+        document: null,
+        evidenceId: pending?.id ?? 0,
+        operations: [],
+      });
+      assert.deepEqual(await store.pendingEvidence({ receivedBy: T0, limit: 10 }), []);
       assert.equal(await store.findResult(11, null), null);
     });
 
-    check("the newest result that covers a window is found, of this VM alone", async (store) => {
+    check("the result of this very window is found, or the newest that covers it, of this VM alone", async (store) => {
       const put = (vmId: number, from: number, to: number, madeAt: number, document: string) =>
-        store.putResult({ vmId, window: { from, to }, madeAt, document, evidenceId: null });
+        store.putResult({ vmId, window: { from, to }, madeAt, document, evidenceId: null, operations: [] });
       await put(11, 0, 100, T0, '"wide"');
       await put(11, 40, 60, T0 + 1, '"narrow"');
       await put(12, 0, 100, T0 + 2, '"another VM"');
@@ -200,12 +227,66 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
       assert.equal(await store.findResult(11, { from: 10, to: 155 }), null);
       assert.equal((await store.findResult(11, null))?.document, '"narrow"');
       assert.equal(await store.findResult(13, null), null);
+      await put(11, 20, 80, T0 + 2, '"wider, and made later"');
+      assert.equal((await store.findResult(11, { from: 40, to: 60 }))?.document, '"narrow"');
+      assert.equal((await store.findResult(11, { from: 41, to: 60 }))?.document, '"wider, and made later"');
       await put(11, 40, 60, T0 + 3, '"better"');
       assert.deepEqual(await store.findResult(11, { from: 40, to: 60 }), {
         vmId: 11,
+        window: { from: 40, to: 60 },
         madeAt: T0 + 3,
         document: '"better"',
       });
+    });
+  });
+
+  describe(`${name}: conditions`, () => {
+    const condition = (seq: number, id: string, isOpen: boolean, cause: string | null = "VG-C07") => {
+      return entry(seq, { kind: "condition", condition: { id, isOpen, cause, outcome: "fail", since: T0 } });
+    };
+
+    check("are open from the entry that opens them to the one that closes them", async (store) => {
+      const opened = [condition(1, "a", true), condition(2, "b", true), condition(3, "c", true, null)];
+      await store.addReports(batch([], { entries: opened }));
+      await store.addReports(batch([], { vmId: 12, entries: [condition(1, "a", true)] }));
+      assert.deepEqual(await store.openConditions(), [
+        { vmId: 11, cause: null, count: 1 },
+        { vmId: 11, cause: "VG-C07", count: 2 },
+        { vmId: 12, cause: "VG-C07", count: 1 },
+      ]);
+      await store.addReports(batch([], { entries: [condition(4, "a", false), condition(5, "c", false, null)] }));
+      assert.deepEqual(await store.openConditions(), [
+        { vmId: 11, cause: "VG-C07", count: 1 },
+        { vmId: 12, cause: "VG-C07", count: 1 },
+      ]);
+      assert.equal((await store.readReports({ vmId: 11, kind: "condition", limit: 10 })).length, 5);
+    });
+
+    check("are what was said last by the numbers, in whatever order it comes, and however often", async (store) => {
+      await store.addReports(batch([], { entries: [condition(2, "a", false)] }));
+      await store.addReports(batch([], { entries: [condition(1, "a", true)] }));
+      assert.deepEqual(await store.openConditions(), []);
+      await store.addReports(batch([], { entries: [condition(3, "a", true)] }));
+      await store.addReports(batch([], { entries: [condition(2, "a", false)] }));
+      assert.equal((await store.openConditions()).length, 1);
+      await store.addReports(batch([], { bootId: OTHER_BOOT, entries: [condition(1, "a", false)] }));
+      assert.deepEqual(await store.openConditions(), []);
+    });
+
+    check("of an agent that another one has taken the place of are forgotten", async (store) => {
+      await store.addReports(batch([], { entries: [condition(1, "a", true), condition(2, "b", true)] }));
+      await store.addReports(batch([], { agentId: OTHER_AGENT, entries: [condition(1, "b", true)] }));
+      assert.deepEqual(await store.openConditions(), [{ vmId: 11, cause: "VG-C07", count: 1 }]);
+    });
+
+    check("are remembered up to a bound, and those that are over go first", async (store) => {
+      const many = Array.from({ length: 600 }, (_, index) => condition(index + 1, `c${index}`, index < 100));
+      await store.addReports(batch([], { entries: many }));
+      assert.deepEqual(await store.openConditions(), [{ vmId: 11, cause: "VG-C07", count: 100 }]);
+      const more = Array.from({ length: 600 }, (_, index) => condition(index + 1001, `d${index}`, true));
+      await store.addReports(batch([], { entries: more }));
+      const [open] = await store.openConditions();
+      assert.ok(open !== undefined && open.count <= 256);
     });
   });
 
@@ -215,8 +296,11 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
         const known = { vmId, at, operation: "launch", confidence: "EXACT", matched };
         return { ...known, guest: 5, host: null, failed: 0, bytes: null };
       };
-      await store.addOperations([row(11, 10, 1), row(11, 20, 2), row(12, 10, 3)]);
-      await store.addOperations([row(11, 10, 4)]);
+      const put = (vmId: number, operations: readonly OperationCount[]) =>
+        store.putResult({ vmId, window: null, madeAt: T0, document: "{}", evidenceId: null, operations });
+      await put(11, [row(11, 10, 1), row(11, 20, 2)]);
+      await put(12, [row(12, 10, 3)]);
+      await put(11, [row(11, 10, 4)]);
       assert.deepEqual(await store.readOperations(11, { from: 0, to: 20 }, 10), [row(11, 10, 4)]);
       assert.deepEqual(await store.readOperations(11, { from: 0, to: 21 }, 10), [row(11, 10, 4), row(11, 20, 2)]);
     });
@@ -238,7 +322,8 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
     check("what is too old goes, and is known again when it is replayed", async (store) => {
       await store.addReports(batch([1, 2]));
       await store.addReports(batch([3], { receivedAt: T0 + DAY }));
-      await store.putResult({ vmId: 11, window: null, madeAt: T0, document: "{}", evidenceId: null });
+      const result = { vmId: 11, window: null, madeAt: T0, document: "{}" };
+      await store.putResult({ ...result, evidenceId: null, operations: [] });
       const removed = await store.retain(KEEP, T0 + DAY + 1);
       assert.deepEqual(removed, { reports: 2, results: 1, operations: 0, more: false });
       assert.deepEqual(await sequencesOf(store, 11), [3]);

@@ -18,19 +18,31 @@ export interface HostStore {
   addReports(batch: NewReports): Promise<ReportsAdded>;
   /** Of one VM, oldest first. */
   readReports(query: ReportQuery): Promise<readonly StoredReport[]>;
-  /** Evidence of guests that was not joined yet: of every VM its oldest, then of every VM the next, and so on. */
-  pendingEvidence(limit: number): Promise<readonly StoredReport[]>;
+  /**
+   * Evidence of guests that was received up to a time and not joined yet: of every VM its oldest, then of every VM the
+   * next, and so on; of no VM more than its equal share of `limit`.
+   */
+  pendingEvidence(query: PendingQuery): Promise<readonly StoredReport[]>;
+  /** How much of a VM's evidence was not joined yet, counted no further than `most`. */
+  countPending(vmId: number, most: number): Promise<number>;
   /** Whether a VM has such evidence; with a window, such evidence that covers it. */
   hasPending(vmId: number, window: Span | null): Promise<boolean>;
 
-  /** Keeps a joined result in the place of an earlier one of the same window, and the evidence as joined. */
+  /**
+   * Keeps a joined result in the place of an earlier one of the same window, its counts in the place of those of the same
+   * VM, time and operation, and the evidence as joined.
+   */
   putResult(result: NewResult): Promise<void>;
-  /** The newest result of a VM; with a window, the newest of those that cover it. */
+  /**
+   * The newest result of a VM; with a window, that of this very window, or else the newest that covers it among
+   * some hundred of the newest.
+   */
   findResult(vmId: number, window: Span | null): Promise<StoredResult | null>;
 
-  /** Keeps counts of matched operations; a row of the same VM, time and operation is replaced. */
-  addOperations(rows: readonly OperationCount[]): Promise<void>;
-  /** Of one VM, `from` inclusive, `to` exclusive, oldest first. */
+  /** Conditions that are open now, of all VMs, by what was said of each last. */
+  openConditions(): Promise<readonly OpenConditions[]>;
+
+  /** Counts of matched operations of one VM, `from` inclusive, `to` exclusive, oldest first. */
   readOperations(vmId: number, span: Span, limit: number): Promise<readonly OperationCount[]>;
 
   /** Plain JSON that the reader of the log needs after a restart. */
@@ -82,6 +94,26 @@ export interface NewEntry {
   readonly window: Span | null;
   /** Further numbers that are accounted for by this entry: what the guest dropped. */
   readonly settles: { readonly first: number; readonly last: number } | null;
+  /** What it says of a condition. */
+  readonly condition: NewCondition | null;
+}
+
+/** A condition of a guest that holds from one entry to another. */
+export interface NewCondition {
+  /** The same when it opens and when it closes. */
+  readonly id: string;
+  readonly isOpen: boolean;
+  /** As the guest says it. */
+  readonly cause: string | null;
+  readonly outcome: string;
+  /** The guest's clock. */
+  readonly since: number;
+}
+
+export interface OpenConditions {
+  readonly vmId: number;
+  readonly cause: string | null;
+  readonly count: number;
 }
 
 export interface ReportsAdded {
@@ -99,6 +131,11 @@ export interface ReportQuery {
   readonly kind?: EntryKind;
   /** Those after this id only. */
   readonly after?: number;
+  readonly limit: number;
+}
+
+export interface PendingQuery {
+  readonly receivedBy: number;
   readonly limit: number;
 }
 
@@ -124,10 +161,14 @@ export interface NewResult {
   readonly document: string | null;
   /** Id of the report that it was made of. */
   readonly evidenceId: number | null;
+  /** Of this VM alone. */
+  readonly operations: readonly OperationCount[];
 }
 
 export interface StoredResult {
   readonly vmId: number;
+  /** As it was put. */
+  readonly window: Span | null;
   readonly madeAt: number;
   readonly document: string;
 }

@@ -1,3 +1,4 @@
+import { keepCondition } from "./conditions.ts";
 import { heldUpTo, highestHeld, holds, MOST_PIECES, type Pieces, parsePieces, withNumbers } from "./held-numbers.ts";
 import { integer, text } from "./rows.ts";
 import { countBytes, type Statements } from "./statements.ts";
@@ -25,7 +26,7 @@ export function addReports(statement: Statements, batch: NewReports): ReportsAdd
     `INSERT INTO reports (boot, vm_id, seq, kind, at, received_at, bytes, window_from, window_to, pending, document)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   );
-  for (const { seq, kind, at, document, window, settles } of batch.entries) {
+  for (const { seq, kind, at, document, window, settles, condition } of batch.entries) {
     if (holds(pieces, seq)) {
       duplicates.push(seq);
       continue;
@@ -41,6 +42,8 @@ export function addReports(statement: Statements, batch: NewReports): ReportsAdd
     const pending = kind === "guest-evidence" ? 1 : 0;
     const [from, to] = [window?.from ?? null, window?.to ?? null];
     insert.run(boot, batch.vmId, seq, kind, at, batch.receivedAt, size, from, to, pending, document);
+    if (condition !== null)
+      keepCondition(statement, { vmId: batch.vmId, agentId: batch.agentId, boot, seq }, condition);
     bytes += size;
     accepted.push(seq);
   }

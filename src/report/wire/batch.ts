@@ -13,6 +13,9 @@ const sequence = z
 /** What it must look like inside is decided by the receiver, for each entry alone. */
 const document = z.record(z.string(), z.unknown());
 
+/** Why a guest gave up entries that it had made. */
+export const DROP_REASONS = ["spool-full", "refused", "damaged"] as const;
+
 export const entrySchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("report"),
@@ -40,7 +43,7 @@ export const entrySchema = z.discriminatedUnion("kind", [
       first: sequence,
       last: sequence,
       count: z.number().int().positive().describe("entries between first and last that will never come"),
-      reason: z.enum(["spool-full", "refused", "damaged"]),
+      reason: z.enum(DROP_REASONS),
     }),
   }),
 ]);
@@ -73,4 +76,5 @@ export const reportBatchSchema = batchSchema.extend({
 export type BatchEntry = z.infer<typeof entrySchema>;
 export type ReportBatch = z.infer<typeof reportBatchSchema>;
 export const ENTRY_KINDS = ["report", "guest-evidence", "condition", "dropped"] as const;
+export type DropReason = (typeof DROP_REASONS)[number];
 export type EntryKind = (typeof ENTRY_KINDS)[number];
