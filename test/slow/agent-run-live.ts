@@ -4,16 +4,16 @@ import { appendFileSync, mkdirSync, mkdtempSync, rmdirSync, writeFileSync } from
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { GuestEvidence } from "../src/host/match/guest-evidence.ts";
-import { requestLine } from "./fixtures/guest-lines.ts";
-import { MediatorLog } from "./fixtures/mediator-log.ts";
-import { GuestProcess } from "./fixtures/mediator-vm.ts";
-import { compileModelCaller, startModelCaller } from "./support/model-caller.ts";
-import { temporaryDirectory } from "./support/real-process.ts";
-import { ReportingHost, until } from "./support/reporting-host.ts";
-import { setUpAgent, startAgent } from "./support/running-agent.ts";
-import { NO_UPROBES } from "./support/tracing.ts";
-import { compileCaller, compileTransport, startCaller } from "./support/transport-target.ts";
+import type { GuestEvidence } from "../../src/host/match/guest-evidence.ts";
+import { requestLine } from "../fixtures/guest-lines.ts";
+import { MediatorLog } from "../fixtures/mediator-log.ts";
+import { GuestProcess } from "../fixtures/mediator-vm.ts";
+import { compileModelCaller, startModelCaller } from "../support/model-caller.ts";
+import { temporaryDirectory } from "../support/real-process.ts";
+import { ReportingHost, until } from "../support/reporting-host.ts";
+import { setUpAgent, startAgent } from "../support/running-agent.ts";
+import { NO_UPROBES } from "../support/tracing.ts";
+import { compileCaller, compileTransport, startCaller } from "../support/transport-target.ts";
 
 /** The service with the kernel's probes (observe.live), on processes that make transport calls. */
 
