@@ -136,5 +136,4 @@ it("a directory of somebody else is a typed error", () =>
       if (isRoot) process.seteuid?.(0);
       chmodSync(directory, 0o700);
     }
-  }),
-);
+  }));
