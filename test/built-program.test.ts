@@ -3,6 +3,7 @@ import { appendFile, cp, mkdtemp, readFile, rm, stat, symlink, utimes, writeFile
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import vm from "node:vm";
 import { run } from "./bench/process.ts";
 import { makeTree } from "./bench/tree.ts";
 import { mediatorScenario } from "./fixtures/mediator-scenario.ts";
@@ -90,6 +91,29 @@ describe("the built program", () => {
       assert.deepEqual(built, sources);
       assert.notEqual(`${built?.stdout}${built?.stderr}`, "");
     }
+  });
+
+  it("keeps what V8 compiled of a match, and does without it", async () => {
+    const [source, cache] = [join(home, "dist", "start-match.js"), join(home, "dist", "start-match.cache")];
+    const kept = await readFile(cache);
+    const script = new vm.Script(await readFile(source, "utf8"), { cachedData: kept });
+    assert.equal(script.cachedDataRejected, false);
+    const log = join(home, "mediator.log");
+    await writeFile(log, mediatorScenario({ seed: 6, operations: 60, trouble: true }).bytes);
+    const match = async () => (await both(["match", "--mediator-log", log])).map(({ stdout }) => stdout);
+    const [sources, built] = await match();
+    assert.equal(built, sources);
+    for (const broken of [
+      kept.subarray(0, 1000),
+      kept.map((byte, at) => (at < 64 ? byte ^ 1 : byte)),
+      Buffer.alloc(0),
+    ]) {
+      await writeFile(cache, broken);
+      assert.deepEqual(await match(), [sources, sources]);
+    }
+    await rm(cache);
+    assert.deepEqual(await match(), [sources, sources]);
+    await writeFile(cache, kept);
   });
 
   it("starts the program that reads registers", async () => {

@@ -50,13 +50,19 @@ enum { NO_VERDICT = 1, NOT_USABLE = 2 };
 #define NODE "/lib/vgpu-agent/node/bin/node"
 #define PROGRAM "/lib/vgpu-agent/bin/vgpu-agent.js"
 
-/* The command that stays: all others are over before their memory matters. */
-#define SERVICE "run"
 /*
- * V8 collects earlier and so keeps less, and malloc(3) gives back what is large: without the second the service grows by
- * the minute (docs/decisions/0027-agent-cost.md). bin/vgpu-agent has the same.
+ * Flags of V8 for a command. The one that stays collects earlier and so keeps less; malloc(3) gives back what is large:
+ * without that it grows by the minute (docs/decisions/0027-agent-cost.md). A log is read while log-scan has the
+ * processors: one thread beside V8's own, and room, so that it need not collect (0019). bin/vgpu-agent has the same.
  */
-static char *const SERVICE_FLAGS[] = {"--max-semi-space-size=2", "--optimize-for-size"};
+#define SERVICE "run"
+static const struct {
+	const char *command;
+	char *flags[2];
+} FLAGS[] = {
+	{SERVICE, {"--max-semi-space-size=2", "--optimize-for-size"}},
+	{"match", {"--v8-pool-size=1", "--min-semi-space-size=16"}},
+};
 static const char *const SERVICE_VARIABLES[][2] = {{"MALLOC_ARENA_MAX", "2"}, {"MALLOC_MMAP_THRESHOLD_", "65536"}};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -308,15 +314,16 @@ int main(int argc, char **argv)
 		fail(NOT_USABLE, program, ": ", strerror(errno), ". The package is not whole: install it again.", NULL);
 	if (!is_set(KEEP_VARIABLE) && preload_in_effect())
 		cover_preload_file();
-	char **arguments = calloc((size_t)argc + COUNT(SERVICE_FLAGS) + 3, sizeof *arguments);
+	char **arguments = calloc((size_t)argc + COUNT(FLAGS[0].flags) + 3, sizeof *arguments);
 	if (arguments == NULL)
 		fail(NO_VERDICT, "no memory for the arguments.", NULL);
-	bool service = argc > 1 && strcmp(argv[1], SERVICE) == 0;
+	const char *command = argc > 1 ? argv[1] : "";
 	char **next = arguments;
 	*next++ = node;
-	for (size_t i = 0; service && i < COUNT(SERVICE_FLAGS); i++)
-		*next++ = SERVICE_FLAGS[i];
-	for (size_t i = 0; service && i < COUNT(SERVICE_VARIABLES); i++)
+	for (size_t i = 0; i < COUNT(FLAGS); i++)
+		for (size_t j = 0; strcmp(command, FLAGS[i].command) == 0 && j < COUNT(FLAGS[i].flags); j++)
+			*next++ = FLAGS[i].flags[j];
+	for (size_t i = 0; strcmp(command, SERVICE) == 0 && i < COUNT(SERVICE_VARIABLES); i++)
 		if (setenv(SERVICE_VARIABLES[i][0], SERVICE_VARIABLES[i][1], 0) != 0)
 			fail(NO_VERDICT, "no memory for the environment.", NULL);
 	*next++ = program;
