@@ -137,7 +137,7 @@ describe("vgpu-agent doctor with the counterpart", { skip: NO_UPROBES }, () => {
       const shown = await judged(home, file, { mediator, args: ["--format", "tty", "--color=false"] });
       assert.match(shown.stdout, /^ {2}EXECUTING$/m);
       assert.match(shown.stdout, /Guest and host, side by side/);
-      assert.match(shown.stdout, /^ +launch +\d+ +\d+ +STRONG$/m);
+      assert.match(shown.stdout, /^ +launch +\d+ +\d+(–\d+)? +STRONG$/m);
       await host.stop();
       const store = new SqliteStore(join(home, "host.db"));
       const kept = await store.readReports({ vmId: VM, limit: 10 });

@@ -147,6 +147,12 @@ function lies(seen: Seen): string[] {
         operation !== "launch"
       )
         lies.push(`${name}: ${records} records, and it says ${host.records}`);
+      const least = host?.least ?? null;
+      if (host !== null && least !== null && (least.count > host.count || (least.failed ?? 0) > (host.failed ?? 0)))
+        lies.push(`${name}: ${JSON.stringify(host)} is no range`);
+      const isNamedByPid = result.host.has_owners && confidence.level === "STRONG";
+      if (isNamedByPid && seen.isWhole && least !== null && least.count > Math.max(records, guest?.count ?? 0))
+        lies.push(`${name}: at least ${least.count}, and there are ${records}`);
       const every = mine.filter((one) => GROUPS[operation].includes(one.kind) && one.pid === pid && one.good);
       const possible = every.flatMap(({ terminators }) => terminators.filter((at) => isIn(at, window))).length;
       const isNamed =

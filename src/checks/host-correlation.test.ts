@@ -150,7 +150,7 @@ describe("the host's record, from the host itself", () => {
     ]);
     const stale = fromHost("refuted", { health: health([], { read_at: ANSWERED - 90_000 }) });
     assert.deepEqual([stale.said, stale.verdict.refuted], [[["unknown", null]], []]);
-    const side = { count: 9, bytes: null, failed: 9 };
+    const side = { count: 9, bytes: null, failed: 9, least: null };
     const operations = hostMatch("refuted").operations.map((one) => ({ ...one, host: side }));
     const failed = fromHost("refuted", { health: twoRun, operations });
     assert.ok(failed.verdict.refuted.includes("executing"));

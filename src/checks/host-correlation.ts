@@ -171,5 +171,11 @@ function evidenceOf({ operation, guest, host, confidence }: HostOperation): Evid
 
 function sideOf(side: HostSide | null): string {
   if (side === null) return "cannot tell";
-  return `${side.count}${side.failed === null || side.failed === 0 ? "" : ` (${side.failed} failed)`}`;
+  const least = side.least ?? side;
+  const failed =
+    side.failed === null || side.failed === 0 ? "" : ` (${rangeOf(least.failed ?? 0, side.failed)} failed)`;
+  return `${rangeOf(least.count, side.count)}${failed}`;
 }
+
+/** "139–182": from what is sure to what may be. */
+const rangeOf = (least: number, most: number): string => (least === most ? `${most}` : `${least}–${most}`);

@@ -67,10 +67,18 @@ export interface HostOperation {
   readonly confidence: { readonly level: string; readonly candidates: number | null; readonly reason: string };
 }
 
-export interface HostSide {
+export interface HostFigures {
   readonly count: number;
   readonly bytes: number | null;
   readonly failed: number | null;
+}
+
+export interface HostSide extends HostFigures {
+  /**
+   * What surely lies in the window, where its edges are as unsure as the clocks: the figures beside it are then the most
+   * that may. Null: they are no range.
+   */
+  readonly least: HostFigures | null;
 }
 
 export interface HostCriterion {

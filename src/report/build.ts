@@ -2,7 +2,7 @@ import { causeOf, fill } from "../checks/catalogue.ts";
 import type { Finding as CheckFinding } from "../checks/finding.ts";
 import { currentLife, serverOf, vgpuOf } from "../checks/view.ts";
 import type { Facts } from "../facts/facts.ts";
-import type { HostSide } from "../facts/host-match.ts";
+import type { HostFigures, HostSide } from "../facts/host-match.ts";
 import { type Reading, valueIn } from "../facts/reading.ts";
 import type { Verdict } from "../verdict/verdict.ts";
 import { activityOf } from "./activity.ts";
@@ -101,8 +101,9 @@ function remedyOf(facts: Facts, id: NonNullable<CheckFinding["cause"]>): Finding
 function hostMatchOf(facts: Facts): Report["host_match"] {
   const match = valueIn(facts.hostMatch);
   if (match === undefined) return null;
+  const figures = ({ count, bytes, failed }: HostFigures) => ({ count, bytes, failed });
   const side = (one: HostSide | null) =>
-    one === null ? null : { count: one.count, bytes: one.bytes, failed: one.failed };
+    one === null ? null : { ...figures(one), least: one.least === null ? null : figures(one.least) };
   return {
     window: { from: isoTime(match.window.from), to: isoTime(match.window.to) },
     coverage: match.host.coverage,

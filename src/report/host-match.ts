@@ -1,4 +1,4 @@
-import { bytesOf, grouped } from "./quantities.ts";
+import { bytesOf, RANGE_NOTE, rangeOf } from "./quantities.ts";
 import type { Report } from "./report.ts";
 
 type HostMatch = NonNullable<Report["host_match"]>;
@@ -19,8 +19,9 @@ export interface HostMatchText {
 /** Null where nothing was compared. */
 export function hostMatchText({ host_match }: Report): HostMatchText | null {
   if (host_match === null) return null;
+  const hasRange = host_match.operations.some(({ host }) => (host?.least ?? null) !== null);
   return {
-    head: `Guest and host, side by side; the record of this VM in ${whose(host_match)} is ${WHOLE[host_match.coverage]}`,
+    head: `Guest and host, side by side; the record of this VM in ${whose(host_match)} is ${WHOLE[host_match.coverage]}${hasRange ? `. ${RANGE_NOTE}` : ""}`,
     rows: [
       ["operation", "guest", "host", "match"],
       ...host_match.operations.map(
@@ -41,6 +42,8 @@ const whose = ({ source: { kind, name } }: HostMatch): string => (kind === "host
 
 function sideText(side: Side): string {
   if (side === null) return "cannot tell";
-  const failed = side.failed === null || side.failed === 0 ? "" : `, ${grouped(side.failed)} failed`;
-  return `${grouped(side.count)}${side.bytes === null || side.bytes === 0 ? "" : ` (${bytesOf(side.bytes)})`}${failed}`;
+  const least = side.least ?? side;
+  const bytes = side.bytes === null || side.bytes === 0 ? "" : ` (${rangeOf(least.bytes ?? 0, side.bytes, bytesOf)})`;
+  const failed = side.failed === null || side.failed === 0 ? "" : `, ${rangeOf(least.failed ?? 0, side.failed)} failed`;
+  return `${rangeOf(least.count, side.count)}${bytes}${failed}`;
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { bytesOf, grouped, rateOf, spanOf } from "./quantities.ts";
+import { bytesOf, grouped, rangeOf, rateOf, spanOf } from "./quantities.ts";
 
 test("numbers are grouped by thousands", () => {
   assert.deepEqual([0, 999, 9375, 1_400_000].map(grouped), ["0", "999", "9,375", "1,400,000"]);
@@ -33,4 +33,18 @@ test("bytes never take more than seven characters below a petabyte", () => {
     "3.0GiB",
   ]);
   fc.assert(fc.property(fc.nat(2 ** 31), fc.nat(18), (n, shift) => assert.ok(bytesOf(n * 2 ** shift).length <= 7)));
+});
+
+test("a range names a unit once, and is one number where both ends read the same", () => {
+  assert.deepEqual([rangeOf(139, 182), rangeOf(0, 1200), rangeOf(7, 7)], ["139–182", "0–1,200", "7"]);
+  const sizes = [
+    [204_800, 286_720],
+    [0, 88],
+    [900, 2048],
+    [2048, 2049],
+  ] as const;
+  assert.deepEqual(
+    sizes.map(([least, most]) => rangeOf(least, most, bytesOf)),
+    ["200–280KiB", "0–88B", "900B–2.0KiB", "2.0KiB"],
+  );
 });

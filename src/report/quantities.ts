@@ -5,6 +5,21 @@ export function grouped(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** "139–182", "200–280KiB": from what is sure to what may be; "182" where that is the same. */
+export function rangeOf(least: number, most: number, text: (number: number) => string = grouped): string {
+  const [low, high] = [text(least), text(most)];
+  if (low === high) return high;
+  // Of two numbers of one unit the second one's says it.
+  const [unit] = UNIT.exec(high) ?? [""];
+  return `${unit !== "" && low.endsWith(unit) ? low.slice(0, -unit.length) : low}–${high}`;
+}
+
+const UNIT = /(?:[KMGT]i)?B$/;
+
+/** What to say once beside figures that are such ranges. */
+export const RANGE_NOTE =
+  "A range on the host: from what surely lies in the window to what may, as its edges are no sharper than the clocks and the log's times";
+
 /** Calls a second. */
 export function rateOf(perSecond: number): string {
   return perSecond >= 100 ? grouped(Math.round(perSecond)) : perSecond.toFixed(1);

@@ -52,10 +52,20 @@ export const verdictSchema = z.strictObject({
   next: z.array(z.string()).describe("what to do next, most telling first"),
 });
 
-const operationSideSchema = z.strictObject({
+const figuresSchema = z.strictObject({
   count: z.number().int().nonnegative(),
   bytes: z.number().int().nonnegative().nullable(),
   failed: z.number().int().nonnegative().nullable(),
+});
+
+const operationSideSchema = figuresSchema.extend({
+  least: figuresSchema
+    .nullable()
+    .default(null)
+    .describe(
+      "of the host's side of a window: what surely lies in it, where its edges are not sharp; the figures beside it are " +
+        "then the most that may. Null: the figures are no range",
+    ),
 });
 
 export const reportSchema = z.strictObject({

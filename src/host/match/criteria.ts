@@ -1,6 +1,7 @@
 import { UNCORROBORATED } from "./corroboration.ts";
 import type { GuestEvidence } from "./guest-evidence.ts";
 import type { CriterionResult, OperationName, OperationResult, Suspicion } from "./result.ts";
+import { countText, failedText } from "./window-counts.ts";
 
 /** The operators' procedure, point by point (docs/decisions/0017-matching.md). */
 const TEXTS: Readonly<Record<OperationName, string>> = {
@@ -36,11 +37,11 @@ function operationCriterion(result: OperationResult, isDoubtful: boolean): Crite
       criterion: operation,
       text,
       answer: "not known",
-      reason: `${host.count} on the host, but ${UNCORROBORATED}`,
+      reason: `${countText(host)} on the host, but ${UNCORROBORATED}`,
     };
   if (good !== null && good > 0 && (confidence.level === "EXACT" || confidence.level === "STRONG")) {
     const where = requests === null ? "" : `, ${rangeOf(requests)}`;
-    const failed = host?.failed ? `, ${host.failed} failed` : "";
+    const failed = host === null ? "" : failedText(host);
     return {
       criterion: operation,
       text,
@@ -60,7 +61,7 @@ function operationCriterion(result: OperationResult, isDoubtful: boolean): Crite
       criterion: operation,
       text,
       answer: "refuted",
-      reason: host.count === 1 ? "the only one failed on the host" : `all ${host.count} failed on the host`,
+      reason: countText(host) === "1" ? "the only one failed on the host" : `all ${countText(host)} failed on the host`,
     };
   }
   // In a part of its life a process need not do everything.

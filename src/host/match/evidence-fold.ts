@@ -58,6 +58,8 @@ class Speaker {
   #spoke = false;
   #transport = 0;
   #lastSeq = 0;
+  /** The kept ones of this transport, by their numbers: a file may have answers by the million that belong to none. */
+  readonly #current = new Map<number, Trip>();
 
   constructor(pid: number | null) {
     this.pid = pid;
@@ -132,9 +134,13 @@ class Speaker {
 
   #sent(callId: number, seq: number, bytes: number, at: number | null): void {
     // Each connection counts from 1 again.
-    if (seq <= this.#lastSeq) this.#transport += 1;
+    if (seq <= this.#lastSeq) {
+      this.#transport += 1;
+      this.#current.clear();
+    }
     this.#lastSeq = seq;
     const trip = { transport: this.#transport, seq, call_id: callId, bytes, status: null, at, answered_at: null };
+    if (this.trips.length < LIMITS.sequence) this.#current.set(seq, trip);
     this.#keep("sequence", this.trips, LIMITS.sequence, trip);
   }
 
@@ -146,11 +152,8 @@ class Speaker {
   }
 
   #tripOf(callId: number, seq: number): Trip | undefined {
-    const last = this.trips.at(-1);
-    if (last?.seq === seq && last.call_id === callId) return last;
-    return this.trips.findLast(
-      (trip) => trip.transport === this.#transport && trip.seq === seq && trip.call_id === callId,
-    );
+    const trip = this.#current.get(seq);
+    return trip?.call_id === callId ? trip : undefined;
   }
 
   #fail(

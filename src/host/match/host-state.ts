@@ -98,7 +98,7 @@ export class HostState {
         return;
       case "reject":
         this.#epochOf(event.epoch).hasStdout = true;
-        if (event.cuda) this.#vmOf(event.vmId).reject(event.reason, event.code, event.when?.notAfter ?? null);
+        if (event.cuda) this.#vmOf(event.vmId).reject(event.reason, event.code, event.when);
         return;
       case "heartbeat":
         this.#epochOf(event.epoch).hasStdout = true;

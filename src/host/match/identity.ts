@@ -1,9 +1,11 @@
 import { isIn } from "./coverage.ts";
+import type { Effort } from "./effort.ts";
 import type { GuestProcess } from "./guest-evidence.ts";
 import { ProcessState } from "./process-state.ts";
 import type { Confidence } from "./result.ts";
 import { allocationKey } from "./rules/r3-alloc.ts";
-import { alignSequence, type SequenceAlignment } from "./rules/r7-sequence.ts";
+import { alignSequence, type SequenceAlignment, TOO_MUCH } from "./rules/r7-sequence.ts";
+import type { HostWindow } from "./time-buckets.ts";
 import type { VmState } from "./vm-state.ts";
 
 /** The host's records that are a guest process's, and how sure that is. */
@@ -20,11 +22,14 @@ export interface IdentityOptions {
   /** Processes that the guest tells of. */
   readonly guestProcesses: number;
   /** Only processes with records in this span count, on the host's clock; null: all. */
-  readonly window: { readonly from: number; readonly to: number } | null;
+  readonly window: HostWindow | null;
+  /** What laying sequences side by side may cost, for all processes of the evidence together. */
+  readonly effort: Effort;
 }
 
 const SOLE = "its pid, which only one process of this VM had in this log";
 const REMAINS = "its pid, and the other processes that had it got other pointers";
+const LOST = "an earlier process with this pid is no longer held";
 const NOT_ALIGNED: SequenceAlignment = { level: "NONE", why: "no process of the host to align with" };
 
 const confidence = (
@@ -47,15 +52,16 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
   if (vm === undefined) return none("the host's log has no call of this VM");
   const found = candidatesOf(guest, vm, options);
   if (found.length === 0) return none("no record of the host names this process");
-  const tried = found.map((process) => tryOn(guest, process, vm)).filter(({ isOther }) => !isOther);
+  const tried = found.map((process) => tryOn(guest, process, vm, options.effort)).filter(({ isOther }) => !isOther);
   if (tried.length === 0) return none("the host gave the process of this pid other pointers: it is an earlier one");
   const sole = tried.length === 1 ? tried[0] : undefined;
-  const aligned = tried.filter(({ alignment }) => alignment.level === "EXACT");
-  // A life whose start is not in the log cannot be ruled out by its calls.
-  const isTold = found.every(({ inits, firstRequest }) => inits[0] === firstRequest);
-  const best = sole ?? (isTold ? unique(aligned) : undefined) ?? unique(withMost(tried));
+  const best = sole ?? onlyByCalls(tried) ?? unique(withMost(tried));
   if (vm.isShared) return ambiguous(best ?? tried[0], 2, "two VMs use this VM id");
-  if (best === undefined) return ambiguous(tried[0], tried.length, `${tried.length} processes of this VM had this pid`);
+  if (best === undefined) {
+    const isCut = tried.some(({ alignment }) => alignment === TOO_MUCH);
+    const reason = `${tried.length} processes of this VM had this pid${isCut ? `; ${TOO_MUCH.why}` : ""}`;
+    return ambiguous(tried[0], tried.length, reason);
+  }
   if (guest.pid === null && options.hasOwner) {
     const reason =
       best.process.pid === null
@@ -69,6 +75,7 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
       confidence: confidence("STRONG", ["R2"], "the processes that had its pid in this window, one after the other"),
     };
   if (!options.hasOwner) return { ...best, confidence: withoutPid(options) };
+  if (best.process.pid !== null && vm.lost.has(best.process.pid, options.window)) return withLost(best);
   if (options.ceiling === "EXACT" && best.alignment.level === "EXACT") {
     return {
       ...best,
@@ -81,10 +88,18 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
       confidence: confidence("EXACT", ["R2", "R3"], `its pid, and ${best.anchors} pointers that the host gave out`),
     };
   }
-  return {
-    ...best,
-    confidence: confidence("STRONG", ["R2"], found.length === 1 ? SOLE : REMAINS),
-  };
+  const reason = found.length === 1 ? SOLE : REMAINS;
+  const isCut = best.alignment === TOO_MUCH;
+  return { ...best, confidence: confidence("STRONG", ["R2"], isCut ? `${reason}; ${TOO_MUCH.why}` : reason) };
+}
+
+/** Nothing that fits can rule out one that is not there to be compared. */
+function withLost(best: Tried): Identified {
+  const fits = best.alignment.level === "EXACT" || best.anchors > 0;
+  if (!fits) return ambiguous(best, 2, LOST);
+  const reason = `its pid, and its calls or pointers fit; ${LOST}`;
+  // One by one they are this process's only if it is the right one.
+  return { ...best, alignment: NOT_ALIGNED, confidence: confidence("STRONG", ["R2"], reason) };
 }
 
 interface Tried {
@@ -93,26 +108,45 @@ interface Tried {
   readonly anchors: number;
   /** It cannot be the guest's process: the log has its start, and none of the pointers that the guest got from its own. */
   readonly isOther: boolean;
+  /** Its calls or its pointers are others, and all that could be the guest's is held. */
+  readonly isRuledOut: boolean;
 }
 
-function tryOn(guest: GuestProcess, process: ProcessState, vm: VmState): Tried {
+function tryOn(guest: GuestProcess, process: ProcessState, vm: VmState, effort: Effort): Tried {
   const anchors = anchorsOf(guest, process);
   // A pointer that the host never gave to this process is another life's, whatever the calls look like.
   const isUnlike = anchors < guest.allocations.filter(({ ptr }) => ptr !== null).length && process.allocations.isWhole;
   const alignment: SequenceAlignment = isUnlike
     ? { level: "NONE", why: "the host gave this process other pointers" }
-    : align(guest, process, vm);
-  return { process, alignment, anchors, isOther: anchors === 0 && startedUnlike(guest, process) };
+    : align(guest, process, vm, effort);
+  return {
+    process,
+    alignment,
+    anchors,
+    isOther: anchors === 0 && startedUnlike(guest, process),
+    isRuledOut: startsInLog(process) && (isUnlike || (alignment.level === "NONE" && isHeld(process, vm))),
+  };
+}
+
+/** The only one that the guest's calls fit, when no other one that they may fit is left. */
+function onlyByCalls(tried: readonly Tried[]): Tried | undefined {
+  const left = unique(tried.filter(({ isRuledOut }) => !isRuledOut));
+  return left?.alignment.level === "EXACT" && startsInLog(left.process) ? left : undefined;
+}
+
+const startsInLog = ({ inits, firstRequest }: ProcessState): boolean => inits[0] === firstRequest;
+
+/** Each call of it can be looked up still, and each place that its lines show. */
+function isHeld({ firstRequest, anchors }: ProcessState, { records }: VmState): boolean {
+  return firstRequest >= (records.oldest ?? Number.POSITIVE_INFINITY) && anchors.isWhole;
 }
 
 /** Both sides have the process's first allocations, and they are not the same. */
-function startedUnlike(
-  { allocations, cut }: GuestProcess,
-  { pid, inits, firstRequest, allocations: given }: ProcessState,
-): boolean {
+function startedUnlike({ allocations, cut }: GuestProcess, process: ProcessState): boolean {
+  const { pid, allocations: given } = process;
   const told = allocations.some(({ ptr, failed }) => ptr !== null && !failed);
-  const startsInLog = pid !== null && inits[0] === firstRequest && given.isWhole;
-  return told && !cut.allocations && startsInLog && given.items.some(({ ptr }) => ptr !== null);
+  const isWhole = pid !== null && startsInLog(process) && given.isWhole;
+  return told && !cut.allocations && isWhole && given.items.some(({ ptr }) => ptr !== null);
 }
 
 function ambiguous(shown: Tried | undefined, candidates: number, reason: string): Identified {
@@ -143,17 +177,19 @@ function candidatesOf(
   return isOfSeveral && inWindow.length > 1 ? [ProcessState.together(inWindow)] : inWindow;
 }
 
-function align(guest: GuestProcess, process: ProcessState, vm: VmState): SequenceAlignment {
+function align(guest: GuestProcess, process: ProcessState, vm: VmState, effort: Effort): SequenceAlignment {
   if (process.pid === null) return { level: "NONE", why: "this log names no process" };
-  return alignSequence(guest.sequence, !guest.cut.sequence, {
+  const host = {
     pid: process.pid,
-    first: process.firstRequest,
+    // What is no longer held need not be looked for.
+    first: Math.max(process.firstRequest, vm.records.oldest ?? 0),
     last: process.lastRequest,
     anchors: process.anchors.items,
     inits: process.inits,
-    isAlone: (from, to) => vm.isAlone(process, from, to),
-    recordOf: (requestId) => vm.records.get(requestId),
-  });
+    isAlone: (from: number, to: number) => vm.isAlone(process, from, to),
+    recordOf: (requestId: number) => vm.records.get(requestId),
+  };
+  return alignSequence(guest.sequence, !guest.cut.sequence, host, effort);
 }
 
 /** Allocations of the guest whose size and pointer the host gave to this process. */

@@ -3,6 +3,7 @@ import { TOOL_VERSION } from "../../version.ts";
 import { isCorroborated } from "./corroboration.ts";
 import { coverageOf, hostWindow, processAbsence, vmAbsence } from "./coverage.ts";
 import { criteriaOf } from "./criteria.ts";
+import { Effort } from "./effort.ts";
 import { culpritsIn, doorbellRequests, firstOf, matchFailures } from "./failures.ts";
 import { faultOfOthers } from "./fault-of-others.ts";
 import { emptyProcess, type GuestEvidence, type GuestProcess } from "./guest-evidence.ts";
@@ -11,9 +12,9 @@ import { type Identified, identify } from "./identity.ts";
 import { matchOperations, type Pair } from "./operations.ts";
 import { overAll } from "./over-all.ts";
 import type { ProcessState } from "./process-state.ts";
+import { rejectionsOf } from "./rejections.ts";
 import type { MatchOutcome, MatchResult, OperationResult, ProcessResult } from "./result.ts";
-import { ceilingOf, showsRejections } from "./rules/r0-epoch.ts";
-import { matchRejections } from "./rules/r10-rejections.ts";
+import { ceilingOf } from "./rules/r0-epoch.ts";
 import type { StubState } from "./stub-log.ts";
 import { suspicionsOf } from "./suspicions.ts";
 import type { HostWindow } from "./time-buckets.ts";
@@ -27,6 +28,8 @@ export interface MatchOptions {
   readonly stub?: StubState | null;
   /** Called with every single match: for whoever needs more than counts. */
   readonly onPair?: (process: GuestProcess, pair: Pair) => void;
+  /** How much may be compared; a bound that only evidence made to be expensive meets is set otherwise. */
+  readonly effort?: Effort;
 }
 
 interface Found {
@@ -36,8 +39,6 @@ interface Found {
   /** The process's counts are of a window of its life. */
   readonly inWindow: WindowCounts | null;
 }
-
-const RATE_LIMITED: readonly number[] = [0x07, 0x0a, 0x0b];
 
 /**
  * What a guest's evidence and the host's log say together, of the one VM `vmId`. Nothing is changed: the same state can
@@ -55,8 +56,9 @@ export function match(
   const window = hostWindow(evidence, host);
   const doorbells = doorbellRequests(stub, vm);
   const unattributed = vm?.unattributed ?? nobodys();
+  const effort = options.effort ?? new Effort();
   const found = evidence.processes.map((guest) =>
-    matchProcess(guest, evidence, { vmId, vm, host, window, stub, doorbells, unattributed, options }),
+    matchProcess(guest, evidence, { vmId, vm, host, window, stub, doorbells, unattributed, effort, options }),
   );
   const results = found.map(({ result }) => result);
   const operations = overAll(results) ?? noProcess(evidence, vm, host);
@@ -74,7 +76,7 @@ export function match(
     host: coverageOf(evidence, vm, host, absence),
     processes: results,
     operations,
-    rejections: rejectionsOf(evidence, vm, host),
+    rejections: rejectionsOf(evidence, vm, host, window),
     suspicions,
     other_host_processes: othersOf(vm, processes),
     verdict: joinedVerdict({
@@ -132,11 +134,12 @@ interface Context {
   readonly stub: StubState | null;
   readonly doorbells: ReadonlyMap<string, number | null>;
   readonly unattributed: Unattributed;
+  readonly effort: Effort;
   readonly options: MatchOptions;
 }
 
 function matchProcess(guest: GuestProcess, evidence: GuestEvidence, context: Context): Found {
-  const { vmId, vm, host, window, stub, unattributed, options } = context;
+  const { vmId, vm, host, window, stub, unattributed, effort, options } = context;
   const flags = host.flags(vm?.epochs ?? []);
   const ceiling = ceilingOf(flags);
   const identified = identify(guest, vm, {
@@ -144,6 +147,7 @@ function matchProcess(guest: GuestProcess, evidence: GuestEvidence, context: Con
     hasOwner: flags.hasOwner,
     guestProcesses: evidence.processes.length,
     window,
+    effort,
   });
   const process = identified.process;
   const absence = processAbsence(guest, evidence, identified, vm, host, window);
@@ -153,7 +157,8 @@ function matchProcess(guest: GuestProcess, evidence: GuestEvidence, context: Con
     identified,
     absence,
     whole: isWhole(guest, process, vm, host),
-    ceiling,
+    // Nothing of it is exact while it may be another one.
+    ceiling: process !== null && process.pid !== null && vm?.lost.has(process.pid, window) ? "STRONG" : ceiling,
     inWindow,
     unattributed: unattributed.totals,
   });
@@ -275,6 +280,7 @@ function noProcess(evidence: GuestEvidence, vm: VmState | undefined, host: HostS
     hasOwner: flags.hasOwner,
     guestProcesses: 1,
     window: null,
+    effort: new Effort(),
   });
   const absence = vmAbsence(evidence, vm, host, hostWindow(evidence, host));
   return matchOperations({
@@ -286,27 +292,6 @@ function noProcess(evidence: GuestEvidence, vm: VmState | undefined, host: HostS
     inWindow: null,
     unattributed: vm?.unattributed.totals ?? new Map(),
   }).operations;
-}
-
-function rejectionsOf(evidence: GuestEvidence, vm: VmState | undefined, host: HostState): MatchResult["rejections"] {
-  const shown = showsRejections(host.flags(vm?.epochs ?? []));
-  const told = evidence.processes.flatMap(({ failures }) =>
-    failures.filter(({ transport_error }) => transport_error !== null && RATE_LIMITED.includes(transport_error)),
-  );
-  const isCounted = evidence.processes.length > 0 && evidence.processes.every(({ cut }) => !cut.failures);
-  const guest = isCounted ? told.reduce((sum, { count }) => sum + count, 0) : null;
-  const rejections = vm?.rejections.items ?? [];
-  const reasons = new Set(
-    rejections.map(({ reason, code }) => (reason === "quarantined" ? "quarantined" : code === 2 ? "queue" : "rate")),
-  );
-  const [reason] = reasons;
-  const count = rejections.length + (vm?.rejections.dropped ?? 0);
-  return {
-    guest,
-    host: shown ? count : null,
-    reason: reasons.size > 1 ? "several" : (reason ?? null),
-    confidence: matchRejections({ guest, host: count, missing: vm?.missing ?? 0, shown }),
-  };
 }
 
 function othersOf(vm: VmState | undefined, matched: readonly ProcessState[]): MatchResult["other_host_processes"] {

@@ -1,7 +1,7 @@
 import type { CallTotals } from "./call-totals.ts";
 import type { OperationContext, Sides } from "./operations.ts";
 import type { Confidence, OperationName, OperationResult } from "./result.ts";
-import { fitsWindow, goodOf, isOf, nobodysOf, openOf, recordsIn } from "./window-counts.ts";
+import { countText, fitsWindow, goodOf, isOf, nobodysOf, openOf, recordsIn } from "./window-counts.ts";
 
 /** Calls of an operation among the calls by id. */
 export function recordsOf(calls: ReadonlyMap<number, CallTotals>, operation: OperationName): number {
@@ -92,7 +92,7 @@ function confidenceOf(sides: Sides, context: OperationContext, matched: number):
   if (doubtful > 0 && doubtful >= host.count) {
     return say(
       "AMBIGUOUS",
-      `the host's ${host.count} name nobody, and other processes of this VM lived`,
+      `the host's ${countText(host)} name nobody, and other processes of this VM lived`,
       ["R13"],
       host.count,
     );

@@ -67,6 +67,7 @@ function countedSide({ calls, counted_by, coverage }: GuestProcess, operation: O
     records: null,
     bytes: operation === "alloc" || operation === "launch" ? null : bytes,
     failed: sumOf((call) => call.failed),
+    least: null,
   };
 }
 
@@ -89,6 +90,7 @@ function allocSides(context: OperationContext): Sides {
           records: counted?.count ?? null,
           bytes: listed.reduce((sum, { bytes, failed }) => sum + (failed ? 0 : (bytes ?? 0)), 0),
           failed: listed.filter(({ failed }) => failed).length,
+          least: null,
         }
       : counted;
   const process = identified.process;
@@ -150,6 +152,7 @@ function copyInSides(context: OperationContext): Sides {
           bytes: listed.reduce((sum, { bytes }) => sum + bytes, 0),
           // Its transport counts each try of a copy, and a copy that fails is tried twice.
           failed: counted?.failed === 0 ? 0 : null,
+          least: null,
         }
       : counted;
   const process = identified.process;
@@ -215,12 +218,13 @@ function hostSide(
   told: Side | null,
   life: { readonly count: number; readonly bytes: number | null; readonly failed: number },
 ): Side {
+  const records = recordsOf(process.calls, operation);
   if (inWindow !== null) {
     const fits = told !== null && fitsWindow(guest, told, operation, inWindow);
-    return windowSide(told, operation, inWindow.bounds, fits);
+    const isCopy = operation === "copy-in" || operation === "copy-out";
+    return windowSide(told, operation, inWindow.bounds, fits && isCopy && life.count < records);
   }
-  const records = recordsOf(process.calls, operation);
-  return { count: life.count, records, bytes: life.bytes, failed: Math.max(0, life.failed) };
+  return { count: life.count, records, bytes: life.bytes, failed: Math.max(0, life.failed), least: null };
 }
 
 /** Round trips of an operation that lie where their sequence numbers foretell them. */

@@ -1,4 +1,6 @@
-import type { OperationResult, ProcessResult } from "./result.ts";
+import type { OperationResult, ProcessResult, Side } from "./result.ts";
+
+type Figures = NonNullable<Side["least"]>;
 
 /** The four operations of the VM: of its only process, or added up, with the least of the confidences; null of none. */
 export function overAll(results: readonly ProcessResult[]): OperationResult[] | null {
@@ -18,11 +20,15 @@ function added(a: OperationResult, b: OperationResult): OperationResult {
   const both = <T>(x: T | null, y: T | null, join: (x: T, y: T) => T): T | null =>
     x === null ? y : y === null ? x : join(x, y);
   const add = (x: number, y: number) => x + y;
-  const side = (x: NonNullable<OperationResult["host"]>, y: NonNullable<OperationResult["host"]>) => ({
+  const figures = (x: Figures, y: Figures): Figures => ({
     count: x.count + y.count,
-    records: both(x.records, y.records, add),
     bytes: both(x.bytes, y.bytes, add),
     failed: both(x.failed, y.failed, add),
+  });
+  const side = (x: Side, y: Side): Side => ({
+    ...figures(x, y),
+    records: both(x.records, y.records, add),
+    least: x.least === null && y.least === null ? null : figures(x.least ?? x, y.least ?? y),
   });
   const busy = [a, b].filter(({ guest, host }) => (guest?.count ?? 0) + (host?.count ?? 0) > 0);
   const least = (busy.length === 0 ? [a, b] : busy).reduce((one, other) =>

@@ -46,10 +46,24 @@ export const confidenceSchema = z.strictObject({
 });
 
 const sideSchema = z.strictObject({
-  count: count.describe("operations: a copy counts once, however many chunks it took"),
-  records: count.nullable().describe("calls on the wire, where they are more than operations; null where not known"),
-  bytes: count.nullable().describe("null where this side does not tell"),
-  failed: count.nullable().describe("of them, those that failed; null where this side does not tell"),
+  count: count.describe(
+    "operations: a copy counts once, however many chunks it took. With `least`, the most that may lie in the window",
+  ),
+  records: count
+    .nullable()
+    .describe("calls on the wire, where they are more than operations; with `least`, at most; null where not known"),
+  bytes: count.nullable().describe("with `least`, at most; null where this side does not tell"),
+  failed: count
+    .nullable()
+    .describe("of them, those that failed; with `least`, at most; null where this side does not tell"),
+  least: z
+    .strictObject({ count, bytes: count.nullable(), failed: count.nullable() })
+    .nullable()
+    .default(null)
+    .describe(
+      "of the host's side of a window: what surely lies in it. The window's edges are as unsure as the clocks and the " +
+        "times of the log, so each figure is a range from here to the one beside it; null: the figures are no range",
+    ),
 });
 
 export const OPERATIONS = ["alloc", "copy-in", "launch", "copy-out"] as const;
@@ -175,8 +189,21 @@ export const matchResultSchema = z.strictObject({
   processes: z.array(processResultSchema),
   operations: z.array(operationSchema).length(OPERATIONS.length).describe("over all processes of the VM"),
   rejections: z.strictObject({
-    guest: count.nullable(),
-    host: count.nullable().describe("null: this log does not show rejections"),
+    scope: z
+      .enum(["window", "whole-log"])
+      .default("whole-log")
+      .describe(
+        "what is counted: refusals of the window, or all in the log since the VM's last boot and all in the evidence, " +
+          "where the log has no times or the clocks were not compared",
+      ),
+    guest: count.nullable().describe("null: the evidence does not count them, or does not say when they were"),
+    host: count
+      .nullable()
+      .describe("the most that may lie in the window (`host_least`); null: this log does not show rejections"),
+    host_least: count
+      .nullable()
+      .default(null)
+      .describe("how many surely lie in the window, whose edges are as unsure as the clocks; null: as `host`"),
     reason: z.enum(["rate", "queue", "quarantined", "several"]).nullable(),
     confidence: confidenceSchema,
   }),

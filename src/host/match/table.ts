@@ -1,4 +1,4 @@
-import { bytesOf, grouped, spanOf } from "../../report/quantities.ts";
+import { bytesOf, grouped, RANGE_NOTE, rangeOf, spanOf } from "../../report/quantities.ts";
 import { visible, visibleAscii, wrap } from "../../report/text.ts";
 import type { Culprit, MatchOutcome, MatchResult, OperationResult, ProcessResult, Side } from "./result.ts";
 import { originText } from "./verdict.ts";
@@ -31,6 +31,7 @@ export function renderMatch({ result, forOperator }: MatchOutcome, { width, asci
     ...shown.flatMap((process) => ["", ...processLines(process, width)]),
     ...(left > 0 ? ["", `  … and ${left} more processes: --json has them`] : []),
     ...(result.processes.length === 0 ? ["", ...operationTable(result.operations, width)] : []),
+    ...(hasRange(result) ? ["", ...folded(RANGE_NOTE, "    ", width, "  ")] : []),
     ...otherLines(result, width),
     "",
     ...verdictLines(result, width),
@@ -91,13 +92,17 @@ function operationTable(operations: readonly OperationResult[], width: number): 
   ];
 }
 
-/** "3 × 48KiB, 1 failed"; "?" for a side that cannot tell. */
+/** "3 48KiB, 1 failed", "2–3 32–48KiB, 0–1 failed" where the host's are a range; "?" for a side that cannot tell. */
 function sideText(side: Side | null): string {
   if (side === null) return "?";
-  const bytes = side.bytes === null || side.bytes === 0 ? "" : ` ${bytesOf(side.bytes)}`;
-  const failed = side.failed === null || side.failed === 0 ? "" : `, ${grouped(side.failed)} failed`;
-  return `${grouped(side.count)}${bytes}${failed}`;
+  const least = side.least ?? side;
+  const bytes = side.bytes === null || side.bytes === 0 ? "" : ` ${rangeOf(least.bytes ?? 0, side.bytes, bytesOf)}`;
+  const failed = side.failed === null || side.failed === 0 ? "" : `, ${rangeOf(least.failed ?? 0, side.failed)} failed`;
+  return `${rangeOf(least.count, side.count)}${bytes}${failed}`;
 }
+
+const hasRange = ({ operations }: MatchResult): boolean =>
+  operations.some(({ host }) => (host?.least ?? null) !== null);
 
 function levelText({ level, candidates }: OperationResult["confidence"]): string {
   return level === "AMBIGUOUS" && candidates !== null ? `${level}(${candidates})` : level;
@@ -117,16 +122,18 @@ function otherLines({ other_host_processes: others }: MatchResult, width: number
 function verdictLines({ verdict, rejections }: MatchResult, width: number): string[] {
   const { state, statement, first_broken_hop: hop, cause, next } = verdict;
   const broken = hop === null ? [] : [`  First broken hop: ${hop}${cause === null ? "" : ` (${cause})`}`];
-  const refused =
-    (rejections.host ?? 0) > 0
-      ? [`  Refused calls: ${grouped(rejections.host ?? 0)} (${rejections.reason ?? "?"})`]
-      : [];
   return [
     ...folded(`${HEADLINES[state]} — ${statement}`, "    ", width, "  "),
     ...broken,
-    ...refused,
+    ...refusedLines(rejections),
     ...next.flatMap((text) => folded(`Next: ${text}`, "    ", width, "  ")),
   ];
+}
+
+function refusedLines({ scope, host, host_least: least, reason }: MatchResult["rejections"]): string[] {
+  if (host === null || host === 0) return [];
+  const where = scope === "window" ? "in the window" : "over the whole log";
+  return [`  Refused calls ${where}: ${rangeOf(least ?? host, host)} (${reason ?? "?"})`];
 }
 
 /** For the host's operator alone: whose fault it was. */

@@ -8,6 +8,7 @@ import { isCorroborated, UNCORROBORATED } from "./corroboration.ts";
 import { TRANSPORT_FAILED } from "./failures.ts";
 import { type OtherFault, otherFaultText } from "./fault-of-others.ts";
 import type { FailureResult, JoinedVerdict, OperationName, OperationResult, ProcessResult } from "./result.ts";
+import { countText } from "./window-counts.ts";
 
 export interface JudgedProcess {
   readonly result: ProcessResult;
@@ -119,7 +120,7 @@ function judgeProcess({ result: process, lastGoodLaunch, window }: JudgedProcess
   if (launched !== null && allFailed && isSure(launch)) {
     return {
       state: "refuted",
-      why: `${named}: ${launched.count === 1 ? "its only launch" : `each of its ${launched.count} launches`} failed on the host${failureText(failure)}`,
+      why: `${named}: ${countText(launched) === "1" ? "its only launch" : `each of its ${countText(launched)} launches`} failed on the host${failureText(failure)}`,
       failure,
     };
   }

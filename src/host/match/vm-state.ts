@@ -3,10 +3,12 @@ import type { CallEvent, UnframedEvent } from "../../protocol/mediator-events.ts
 import { BoundedList } from "./bounded-list.ts";
 import { type Burst, LAUNCH } from "./burst.ts";
 import { addTo } from "./call-totals.ts";
+import { LostProcesses } from "./lost-processes.ts";
 import { ProcessState } from "./process-state.ts";
 import { RecordRing } from "./record-ring.ts";
 import { framingOf } from "./rules/r1-framing.ts";
 import { isVmIdShared, type Whose, whoseCall } from "./rules/r2-identity.ts";
+import type { Rejected } from "./rules/r10-rejections.ts";
 import type { Fault } from "./rules/r12-poison.ts";
 import { isProbe } from "./rules/r14-probe.ts";
 import { type HostWindow, TimeBuckets } from "./time-buckets.ts";
@@ -17,14 +19,6 @@ export interface RequestGap {
   /** The last one before the hole, and how many are missing. */
   readonly after: number;
   readonly missing: number;
-}
-
-export interface Rejected {
-  readonly reason: "quarantined" | "rate-limited";
-  readonly code: number | null;
-  readonly writtenAt: number | null;
-  /** The VM's last request before it. */
-  readonly after: number;
 }
 
 /** A fault of another VM, which broke the context of this one too. */
@@ -95,6 +89,8 @@ export class VmState {
   #workTimes = new TimeBuckets();
   /** Processes let go because there were more than are kept. */
   processesDropped = 0;
+  /** They, and those of before the VM's last boot. */
+  readonly lost = new LostProcesses();
   #processes = new Map<number, ProcessState[]>();
   #whole = new ProcessState(null);
   #lastOwned: ProcessState | null = null;
@@ -263,8 +259,8 @@ export class VmState {
     if (fault.vmId !== this.vmId) this.faultsOfOthers.push({ fault, after: this.lastRequest });
   }
 
-  reject(reason: Rejected["reason"], code: number | null, writtenAt: number | null): void {
-    this.rejections.push({ reason, code, writtenAt, after: this.lastRequest });
+  reject(reason: Rejected["reason"], code: number | null, when: Rejected["when"]): void {
+    this.rejections.push({ reason, code, when, after: this.lastRequest });
   }
 
   connected(epoch: number, domId: number): void {
@@ -348,6 +344,7 @@ export class VmState {
     this.#unattributed = nobodys();
     this.#doubtful = nobodys();
     this.#living = new Set();
+    for (const process of this.processes) this.lost.add(process);
     this.#processes = new Map();
     this.#whole = new ProcessState(null);
     this.#lastOwned = null;
@@ -361,10 +358,9 @@ export class VmState {
       return last;
     }
     const made = new ProcessState(pid);
-    if (lives !== undefined) {
-      lives.push(made);
-      this.#cleaned.delete(pid);
-    } else this.#processes.set(pid, [made]);
+    this.#cleaned.delete(pid);
+    if (lives !== undefined) lives.push(made);
+    else this.#processes.set(pid, [made]);
     if (this.#count() > MOST_PROCESSES) this.#dropOldest();
     return made;
   }
@@ -387,7 +383,10 @@ export class VmState {
     };
     const [pid, lives] = [...this.#processes].reduce((one, other) => (age(other[1]) < age(one[1]) ? other : one));
     const oldest = lives.shift();
-    if (oldest !== undefined) this.#living.delete(oldest);
+    if (oldest !== undefined) {
+      this.#living.delete(oldest);
+      this.lost.add(oldest);
+    }
     if (lives.length === 0) this.#processes.delete(pid);
     this.processesDropped += 1;
   }

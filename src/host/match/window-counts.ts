@@ -1,5 +1,6 @@
 import { isCall } from "../../protocol/call-ids.ts";
 import { TRANSPORT_FAILED_RESULT } from "../../protocol/status.ts";
+import { rangeOf } from "../../report/quantities.ts";
 import type { GuestProcess } from "./guest-evidence.ts";
 import type { OperationName, Side } from "./result.ts";
 import type { Amounts, Bounds } from "./time-buckets.ts";
@@ -50,17 +51,35 @@ export function goodOf(amounts: Amounts, operation: OperationName): number {
 /** Calls that nobody can be given, of an operation. */
 export const nobodysOf = (amounts: Amounts, operation: OperationName): number => amounts[COUNT[operation]];
 
-/** The host's side at most. Records of copies are chunks: where they fit, they are as many copies as the guest made. */
-export function windowSide(guest: Side | null, operation: OperationName, bounds: Bounds, fits: boolean): Side {
-  const { most } = bounds;
-  const records = most[COUNT[operation]];
-  const isCopy = operation === "copy-in" || operation === "copy-out";
-  return {
-    count: isCopy && fits && guest !== null && guest.count > 0 ? Math.min(records, guest.count) : records,
-    records,
-    bytes: operation === "copy-in" ? most.bytesIn : operation === "copy-out" ? most.bytesOut : null,
-    failed: most[FAILED[operation]],
-  };
+/**
+ * The host's side at most, and at least where that is less. `areChunks`: its records are parts of copies, and they fit: then
+ * they are as many copies as the guest made.
+ */
+export function windowSide(guest: Side | null, operation: OperationName, bounds: Bounds, areChunks: boolean): Side {
+  const { least: surely, most: records } = recordsIn(bounds, operation);
+  const count = areChunks && guest !== null && guest.count > 0 ? Math.min(records, guest.count) : records;
+  const most = { count, ...amountsOf(bounds.most, operation) };
+  // Each record that may lie outside may be a copy of its own.
+  const sure = Math.max(Math.min(surely, 1), count - (records - surely));
+  const least = { count: sure, ...amountsOf(bounds.least, operation) };
+  const isRange = least.count < most.count || least.bytes !== most.bytes || least.failed !== most.failed;
+  return { ...most, records, least: isRange ? least : null };
+}
+
+/** Its operations for a sentence: "182", or "139–182" where that is as much as is known. */
+export const countText = ({ count, least }: Side): string => rangeOf(least?.count ?? count, count, String);
+
+/** Those that failed, the same way; "" where none did. */
+export function failedText({ failed, least }: Side): string {
+  return failed === null || failed === 0 ? "" : `, ${rangeOf(least?.failed ?? failed, failed, String)} failed`;
+}
+
+function amountsOf(
+  amounts: Amounts,
+  operation: OperationName,
+): { readonly bytes: number | null; readonly failed: number } {
+  const bytes = operation === "copy-in" ? amounts.bytesIn : operation === "copy-out" ? amounts.bytesOut : null;
+  return { bytes, failed: amounts[FAILED[operation]] };
 }
 
 /**

@@ -181,6 +181,7 @@ export interface OperationCount {
   readonly confidence: string;
   /** Null: this side cannot tell. */
   readonly guest: number | null;
+  /** Of a window the most that may lie in it. */
   readonly host: number | null;
   readonly matched: number;
   readonly failed: number | null;

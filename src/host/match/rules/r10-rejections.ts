@@ -1,10 +1,22 @@
+import type { WrittenBetween } from "../../../protocol/mediator-events.ts";
+import { rangeOf } from "../../../report/quantities.ts";
 import type { Confidence } from "../result.ts";
+
+/** A refusal that the log tells of. */
+export interface Rejected {
+  readonly reason: "quarantined" | "rate-limited";
+  readonly code: number | null;
+  /** Null where the log has no times. */
+  readonly when: WrittenBetween | null;
+  /** The VM's last request before it. */
+  readonly after: number;
+}
 
 export interface Rejections {
   /** Refusals that the guest was given (rate or quarantine); null: it cannot tell. */
   readonly guest: number | null;
-  /** `[REJECT]` lines of this VM. */
-  readonly host: number;
+  /** `[REJECT]` lines of this VM: between how many and how many, where the edges of a window are not sharp. */
+  readonly host: { readonly least: number; readonly most: number };
   /** Request ids of this VM without a record. */
   readonly missing: number;
   /** This log would show refusals. */
@@ -25,23 +37,28 @@ export function matchRejections({ guest, host, missing, shown }: Rejections): Co
       reason: "this log has no line of standard output, which refusals are",
     };
   }
-  if (host === 0 && (guest ?? 0) === 0) {
+  const { least, most } = host;
+  if (most === 0 && (guest ?? 0) === 0) {
     return { level: "STRONG", candidates: null, rules, reason: "nobody tells of a refusal" };
   }
   if (guest === null)
     return { level: "UNKNOWN", candidates: null, rules, reason: "the guest's evidence does not count refusals" };
-  if (guest === host && missing >= host) {
+  const has = rangeOf(least, most, String);
+  if (guest >= least && guest <= most && missing >= guest) {
     return {
       level: "STRONG",
       candidates: null,
       rules,
-      reason: `${host} on both sides, and as many request ids are missing`,
+      reason:
+        least === most
+          ? `${guest} on both sides, and as many request ids are missing`
+          : `${guest} in the guest, ${has} on the host, and as many request ids are missing`,
     };
   }
   return {
     level: "AMBIGUOUS",
-    candidates: Math.max(guest, host),
+    candidates: Math.max(guest, most),
     rules,
-    reason: `${guest} in the guest, ${host} on the host`,
+    reason: `${guest} in the guest, ${has} on the host`,
   };
 }

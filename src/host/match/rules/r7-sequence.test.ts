@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Effort } from "../effort.ts";
 import type { GuestRoundTrip } from "../guest-evidence.ts";
 import { RecordRing } from "../record-ring.ts";
 import { alignSequence, type HostSequence } from "./r7-sequence.ts";
@@ -37,7 +38,7 @@ function host(calls: readonly (number | null)[], offsets: readonly number[] = []
 }
 
 function requests(sequence: readonly GuestRoundTrip[], of: HostSequence, fromStart = true): (number | null)[] | string {
-  const alignment = alignSequence(sequence, fromStart, of);
+  const alignment = alignSequence(sequence, fromStart, of, new Effort());
   return alignment.level === "EXACT" ? sequence.map((one) => alignment.requests.get(one) ?? null) : alignment.level;
 }
 

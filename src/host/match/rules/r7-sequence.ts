@@ -1,3 +1,4 @@
+import type { Effort } from "../effort.ts";
 import type { GuestRoundTrip } from "../guest-evidence.ts";
 import type { HostRecord } from "../record-ring.ts";
 
@@ -7,14 +8,24 @@ const FAILED_TRANSPORT = 999;
 const MOST_LOST = 16;
 /** Records between two neighbours of a process that are looked at. */
 const MOST_BETWEEN = 4096;
+/** Steps for a place that is written down and put in order, and for a stretch's surroundings (decision 20). */
+const STEPS = { place: 16, stretch: 512 } as const;
 
 export type SequenceAlignment =
   /** The request of each round trip that has a record. */
   | { readonly level: "EXACT"; readonly requests: ReadonlyMap<GuestRoundTrip, number> }
   /** There are several ways to lay them, and nothing tells which. */
   | { readonly level: "AMBIGUOUS"; readonly candidates: number }
+  /** They may lie here: nothing tells, or there was too much to compare. */
+  | { readonly level: "UNKNOWN"; readonly why: string }
   /** A round trip of the guest is not where it should be, or there is nothing to align. */
   | { readonly level: "NONE"; readonly why: string };
+
+/** The answer beyond the bound. */
+export const TOO_MUCH = {
+  level: "UNKNOWN",
+  why: "there were too many ways to lay its calls beside the host's records",
+} as const satisfies SequenceAlignment;
 
 /** Lines that print request id and sequence number, one after the other with the same difference. */
 export interface Anchor {
@@ -56,24 +67,33 @@ const SILENT_IN_GUEST: ReadonlySet<number> = new Set([0x32, 0x3c]);
  * records as round trips do. Or, when a part is missing on one side: request id minus sequence number is the same for all
  * calls of a transport that is alone, so one line that prints both foretells where every other call lies. Exact when there
  * is only one way, and each record has the right call, a fitting result and no other process's name. `isFromStart`: the
- * guest's list begins with the process, and lacks nothing.
+ * guest's list begins with the process, and lacks nothing. Beyond what `effort` allows nothing is known (`TOO_MUCH`).
  */
 export function alignSequence(
   sequence: readonly GuestRoundTrip[],
   isFromStart: boolean,
   host: HostSequence,
+  effort: Effort,
 ): SequenceAlignment {
   if (sequence.length === 0) return { level: "NONE", why: "the guest gave no sequence numbers" };
-  const named = isFromStart ? alignByNames(sequence, host) : null;
-  return named === null ? alignByOffsets(sequence, isFromStart, host) : { level: "EXACT", requests: named };
+  if (!effort.spend(sequence.length)) return TOO_MUCH;
+  const named = isFromStart ? alignByNames(sequence, host, effort) : null;
+  return named === null ? alignByOffsets(sequence, isFromStart, host, effort) : { level: "EXACT", requests: named };
 }
 
 /** All records that name the process against all round trips that would be named; null when they differ anywhere. */
-function alignByNames(sequence: readonly GuestRoundTrip[], host: HostSequence): Map<GuestRoundTrip, number> | null {
+function alignByNames(
+  sequence: readonly GuestRoundTrip[],
+  host: HostSequence,
+  effort: Effort,
+): Map<GuestRoundTrip, number> | null {
   const trips = sequence.filter(isNamed);
+  // Only a list that begins with the process itself can be the same list.
+  if (trips[0]?.call_id !== INIT) return null;
   const requests = new Map<GuestRoundTrip, number>();
   let at = 0;
   for (let request = host.first; request <= host.last; request += 1) {
+    if (!effort.spend()) return null;
     const record = host.recordOf(request);
     if (record === null || record.pid !== host.pid || !(NAMED.has(record.callId) || record.status !== 0)) continue;
     const trip = trips[at];
@@ -81,8 +101,8 @@ function alignByNames(sequence: readonly GuestRoundTrip[], host: HostSequence): 
     requests.set(trip, request);
     at += 1;
   }
-  // Only lists that begin with the process itself, and agree with the numbers that lines show, are the same list.
-  if (at < trips.length || trips[0]?.call_id !== INIT) return null;
+  if (at < trips.length) return null;
+  // And only lists that agree with the numbers that lines show are.
   const shown = new Set(host.anchors.map(({ offset }) => offset));
   const differs = trips.some((trip) => PAYLOAD.has(trip.call_id) && !shown.has((requests.get(trip) ?? 0) - trip.seq));
   if (differs) return null;
@@ -141,16 +161,18 @@ function alignByOffsets(
   sequence: readonly GuestRoundTrip[],
   isFromStart: boolean,
   host: HostSequence,
+  effort: Effort,
 ): SequenceAlignment {
   if (!isOrderly(sequence)) return { level: "NONE", why: "several connections of this process took turns" };
-  const offsets = suggestedOffsets(sequence, host);
-  const choices = stretchesOf(sequence).map(({ transport, trips, lost }) => ({
-    transport,
-    trips,
-    fitting: shifted(offsets, lost).filter((offset) => trips.every((trip) => isThere(trip, offset, host))),
-  }));
-  const answered = choices.filter(({ trips }) => trips.some(wasAnswered));
-  if (answered.length === 0) return { level: "NONE", why: "no round trip of the guest was answered" };
+  const stretches = stretchesOf(sequence).filter(({ trips }) => trips.some(wasAnswered));
+  if (stretches.length === 0) return { level: "NONE", why: "no round trip of the guest was answered" };
+  const places = placesOf(sequence, host, effort);
+  const answered: (Choice & { readonly transport: number })[] = [];
+  for (const { transport, trips, lost } of stretches) {
+    const fitting = fittingOf(trips, places(lost), host, effort);
+    if (fitting === null) return TOO_MUCH;
+    answered.push({ transport, trips, fitting });
+  }
   const missing = answered.find(({ fitting }) => fitting.length === 0);
   if (missing !== undefined) {
     return { level: "NONE", why: `the host's records do not fit the sequence of connection ${missing.transport + 1}` };
@@ -168,32 +190,34 @@ function alignByOffsets(
   if (earliest.some((offset, index) => offset !== -(latest[index] ?? 0))) {
     return { level: "AMBIGUOUS", candidates: Math.max(2, ...answered.map(({ fitting }) => fitting.length)) };
   }
-  const pairs = answered.flatMap(({ trips }, index) => {
+  const requests = new Map<GuestRoundTrip, number>();
+  for (const [index, { trips }] of answered.entries()) {
     const offset = earliest[index] ?? 0;
-    const certain = certainOf(trips, offset, isFromStart, host);
-    return certain
-      .filter((trip) => host.recordOf(trip.seq + offset) !== null)
-      .map((trip) => [trip, trip.seq + offset] as const);
-  });
-  if (pairs.length === 0) return { level: "NONE", why: "nothing shows that the process was alone" };
-  return { level: "EXACT", requests: new Map(pairs) };
+    const certain = certainOf(trips, offset, isFromStart, host, effort);
+    if (certain === null) return TOO_MUCH;
+    for (const trip of certain) if (host.recordOf(trip.seq + offset) !== null) requests.set(trip, trip.seq + offset);
+  }
+  if (requests.size === 0) return { level: "UNKNOWN", why: "nothing shows that the process was alone" };
+  return { level: "EXACT", requests };
 }
 
 /**
  * The round trips of a stretch for which an offset holds beyond doubt. Each call of another process makes it larger, each
  * lost doorbell smaller. So it takes evidence from the process's start and no other process, or else lines that show
- * the same offset on both sides, for calls of this very stretch.
+ * the same offset on both sides, for calls of this very stretch. Null: too much to compare.
  */
 function certainOf(
   trips: readonly GuestRoundTrip[],
   offset: number,
   isFromStart: boolean,
   { anchors, isAlone }: HostSequence,
-): readonly GuestRoundTrip[] {
+  effort: Effort,
+): readonly GuestRoundTrip[] | null {
+  const showing = anchors.filter((anchor) => anchor.offset === offset);
+  if (!effort.spend(STEPS.stretch + anchors.length + 2 * showing.length * trips.length)) return null;
   const last = trips.at(-1)?.seq ?? 0;
   if (isFromStart && isAlone(offset + 1, offset + last)) return trips;
-  const spans = anchors.flatMap((anchor) => {
-    if (anchor.offset !== offset) return [];
+  const spans = showing.flatMap((anchor) => {
     const shown = trips.filter(
       ({ call_id, seq }) => PAYLOAD.has(call_id) && seq >= anchor.firstSeq && seq <= anchor.lastSeq,
     );
@@ -244,20 +268,67 @@ function stretchesOf(sequence: readonly GuestRoundTrip[]): Stretch[] {
   });
 }
 
-/** With doorbells lost before, each offset may be smaller by up to so many. */
-function shifted(offsets: readonly number[], lost: number): number[] {
-  if (lost === 0) return [...offsets];
-  const all = offsets.flatMap((offset) =>
-    Array.from({ length: Math.min(lost, MOST_LOST) + 1 }, (_, less) => offset - less),
-  );
+/**
+ * Where the calls behind so many lost doorbells may lie: each offset that is suggested may be smaller by up to so many. In
+ * order; null where they are too many.
+ */
+function placesOf(
+  sequence: readonly GuestRoundTrip[],
+  host: HostSequence,
+  effort: Effort,
+): (lost: number) => readonly number[] | null {
+  const offsets = suggestedOffsets(sequence, host, effort);
+  const known = new Map<number, readonly number[] | null>();
+  return (lost) => {
+    const most = Math.min(lost, MOST_LOST);
+    const before = known.get(most);
+    if (before !== undefined) return before;
+    const places = offsets === null ? null : shifted(offsets, most, effort);
+    known.set(most, places);
+    return places;
+  };
+}
+
+function shifted(offsets: readonly number[], most: number, effort: Effort): readonly number[] | null {
+  if (most === 0) return offsets;
+  if (!effort.spend(offsets.length * (most + 1) * STEPS.place)) return null;
+  const all = offsets.flatMap((offset) => Array.from({ length: most + 1 }, (_, less) => offset - less));
   return [...new Set(all)].sort((a, b) => a - b);
 }
 
 /** Offsets that the host's own lines suggest: from lines with both numbers, and from INIT calls, by the guest's. */
-function suggestedOffsets(sequence: readonly GuestRoundTrip[], { anchors, inits }: HostSequence): number[] {
+function suggestedOffsets(
+  sequence: readonly GuestRoundTrip[],
+  { anchors, inits }: HostSequence,
+  effort: Effort,
+): readonly number[] | null {
   const started = new Set(sequence.filter(({ call_id }) => call_id === INIT).map(({ seq }) => seq));
+  if (!effort.spend((anchors.length + inits.length * started.size) * STEPS.place)) return null;
   const fromInits = inits.flatMap((request) => [...started].map((seq) => request - seq));
   return [...new Set([...anchors.map(({ offset }) => offset), ...fromInits])].sort((a, b) => a - b);
+}
+
+/** The places where each round trip of a stretch is; null: too many to try. */
+function fittingOf(
+  trips: readonly GuestRoundTrip[],
+  places: readonly number[] | null,
+  host: HostSequence,
+  effort: Effort,
+): readonly number[] | null {
+  if (places === null) return null;
+  const fitting: number[] = [];
+  for (const offset of places) {
+    let isFitting = true;
+    for (const trip of trips) {
+      if (!effort.spend()) return null;
+      isFitting = isThere(trip, offset, host);
+      if (!isFitting) break;
+    }
+    if (!isFitting) continue;
+    if (!effort.spend(STEPS.place)) return null;
+    fitting.push(offset);
+  }
+  return fitting;
 }
 
 function wasAnswered({ status }: GuestRoundTrip): boolean {

@@ -58,13 +58,22 @@ describe("R9, absence", () => {
 
 describe("R10, refusals", () => {
   it("matches them by their number, with as many request ids missing", () => {
-    assert.equal(matchRejections({ guest: 59, host: 59, missing: 59, shown: true }).level, "STRONG");
-    assert.equal(matchRejections({ guest: 58, host: 59, missing: 59, shown: true }).level, "AMBIGUOUS");
-    assert.equal(matchRejections({ guest: 59, host: 59, missing: 3, shown: true }).level, "AMBIGUOUS");
+    assert.equal(
+      matchRejections({ guest: 59, host: { least: 59, most: 59 }, missing: 59, shown: true }).level,
+      "STRONG",
+    );
+    assert.equal(
+      matchRejections({ guest: 58, host: { least: 59, most: 59 }, missing: 59, shown: true }).level,
+      "AMBIGUOUS",
+    );
+    assert.equal(
+      matchRejections({ guest: 59, host: { least: 59, most: 59 }, missing: 3, shown: true }).level,
+      "AMBIGUOUS",
+    );
   });
 
   it("says nothing of a log without standard output", () => {
-    assert.equal(matchRejections({ guest: 0, host: 0, missing: 0, shown: false }).level, "UNKNOWN");
+    assert.equal(matchRejections({ guest: 0, host: { least: 0, most: 0 }, missing: 0, shown: false }).level, "UNKNOWN");
   });
 });
 
