@@ -1,7 +1,8 @@
 /**
  * What the guest's service costs, beside rsyslog that forwards the same journal: both in one run, in a container with a
  * real systemd and journald, by the CPU time of their control groups (what they start included) and the memory of their
- * processes; then whether each handed over every line. Needs root on Debian. Usage:
+ * processes; then whether each handed over every line. Ends with 1 when not, or when the service's memory grows (runs of
+ * six minutes and more show that). Needs root on Debian. Usage:
  *
  *   agent-cost.ts [both|alone|idle] [SECONDS [LINES_PER_SECOND]] [--persist N] [--dist DIRECTORY] [-- NODE_FLAG…]
  *
@@ -11,10 +12,11 @@
  */
 import { parseArgs } from "node:util";
 import { ensureContainer } from "../test/bench/setup.ts";
+import { type Flatness, flatnessOf } from "./agent-cost/flatness.ts";
 import { type Measured, measure } from "./agent-cost/measure.ts";
 import { AGENT, JOURNALD, RSYSLOG, startScene } from "./agent-cost/scene.ts";
 import { SERVICE_FLAGS } from "./agent-cost/service-flags.ts";
-import { totalMs } from "./agent-cost/usage.ts";
+import { type Memory, totalMs } from "./agent-cost/usage.ts";
 
 const MODES = { both: 600, alone: 60, idle: 120 } as const;
 type Mode = keyof typeof MODES;
@@ -42,7 +44,7 @@ for (const units of mode === "alone" ? [[AGENT], [RSYSLOG]] : [[AGENT, RSYSLOG]]
   const lines = mode !== "idle";
   const measured = await measure(box, { units, lines, seconds }, (text) => console.error(text));
   show(measured);
-  failed ||= lines && !isWhole(measured);
+  failed ||= (lines && !isWhole(measured)) || growth(measured, AGENT)?.isFlat === false;
 }
 process.exitCode = failed ? 1 : 0;
 
@@ -52,7 +54,7 @@ function modeOf(text: string): Mode {
 }
 
 function show(measured: Measured): void {
-  const { written, bareNode, samples } = measured;
+  const { written, bareNode } = measured;
   const spent = measured.seconds;
   console.log(
     `\n${mode}: ${spent.toFixed(0)} s, ${written?.lines ?? 0} lines, flags: ${nodeFlags.join(" ") || "none"}`,
@@ -66,21 +68,37 @@ function show(measured: Measured): void {
     const parts = `user ${cpu.userMs.toFixed(0)}, system ${cpu.systemMs.toFixed(0)} ms`;
     const began = start === undefined ? "" : `; before, with its start: ${totalMs(start).toFixed(0)} ms`;
     console.log(`${unit}: ${((100 * ms) / (1000 * spent)).toFixed(2)} % of a core${each} (${parts}${began})`);
-    const rss = samples
-      .flatMap(({ at, memory }) => ({ at, ...memory.get(unit) }))
-      .filter((one) => one.rss !== undefined);
+    const rss = memoryOver(measured, unit);
     const [last, warm] = [rss.at(-1), rss.find(({ at }) => at >= WARM_SECONDS)];
-    if (last?.rss === undefined || last.pss === undefined || last.uss === undefined) continue;
-    const most = Math.max(...rss.map((one) => one.rss ?? 0));
+    if (last === undefined) continue;
+    const most = Math.max(...rss.map((one) => one.rss));
     const above =
       unit === AGENT ? `, ${(most - bareNode.rss).toFixed(1)} above a bare node (${bareNode.rss.toFixed(1)})` : "";
-    const flat = warm?.rss === undefined ? "" : `; at ${warm.at.toFixed(0)} s ${warm.rss.toFixed(1)}`;
+    const early = warm === undefined ? "" : `; at ${warm.at.toFixed(0)} s ${warm.rss.toFixed(1)}`;
     console.log(
-      `  MiB at the end: RSS ${last.rss.toFixed(1)}, PSS ${last.pss.toFixed(1)}, private ${last.uss.toFixed(1)}; most RSS ${most.toFixed(1)}${above}${flat}`,
+      `  MiB at the end: RSS ${last.rss.toFixed(1)}, PSS ${last.pss.toFixed(1)}, private ${last.uss.toFixed(1)}; most RSS ${most.toFixed(1)}${above}${early}`,
     );
+    const grown = growth(measured, unit);
+    if (grown !== null) {
+      const { first, last: end, slope, isFlat } = grown;
+      console.log(
+        `  RSS from 2 minutes on: first third ${first.toFixed(1)}, last third ${end.toFixed(1)}, ${slope.toFixed(1)} MiB an hour: ${isFlat ? "flat" : "it grows"}`,
+      );
+    }
   }
   if (measured.groupMemory !== null) console.log(`  control group of ${AGENT}: ${measured.groupMemory.toFixed(1)} MiB`);
   showLost(measured);
+}
+
+function memoryOver({ samples }: Measured, unit: string): readonly (Memory & { readonly at: number })[] {
+  return samples.flatMap(({ at, memory }) => {
+    const one = memory.get(unit);
+    return one === undefined ? [] : [{ at, ...one }];
+  });
+}
+
+function growth(measured: Measured, unit: string): Flatness | null {
+  return flatnessOf(memoryOver(measured, unit));
 }
 
 function showLost({ written, received, reported }: Measured): void {

@@ -51,9 +51,9 @@ enum { NO_VERDICT = 1, NOT_USABLE = 2 };
 #define PROGRAM "/lib/vgpu-agent/bin/vgpu-agent.js"
 
 /*
- * Flags of V8 for a command. The one that stays collects earlier and so keeps less; malloc(3) gives back what is large:
- * without that it grows by the minute (docs/decisions/0027-agent-cost.md). A log is read while log-scan has the
- * processors: one thread beside V8's own, and room, so that it need not collect (0019). bin/vgpu-agent has the same.
+ * Flags of V8 for a command. The one that stays collects earlier and so keeps less; malloc(3) gives back what is large
+ * (docs/decisions/0027-agent-cost.md). A log is read while log-scan has the processors: one thread beside V8's own, and
+ * room, so that it need not collect (0019). bin/vgpu-agent has the same.
  */
 #define SERVICE "run"
 static const struct {

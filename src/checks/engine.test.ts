@@ -117,6 +117,38 @@ describe("a check with a bug in it costs one finding", () => {
     assert.deepEqual(found, ["before pass", "x crashed", "next pass"]);
   });
 
+  it("and with an expression that never comes to an end, the ones beside it keep what they said", () => {
+    const backtracks = check("x", () => [pass(String(/^(a+)+$/.test(`${"a".repeat(64)}b`)), SHOWN)], [], 50);
+    const found = outcomes([fails("before", "VG-P01"), backtracks, passes("below", "before"), passes("next", "x")]);
+    assert.deepEqual(found, ["before fail", "x crashed", "below not-run VG-P01", "next pass"]);
+  });
+
+  it("is judged again only where it did not end, and the others with it", () => {
+    const times = new Map<string, number>();
+    const counted = (name: string, judge: () => readonly Judgement[], limitMs?: number) =>
+      check(
+        name,
+        () => {
+          times.set(name, (times.get(name) ?? 0) + 1);
+          return judge();
+        },
+        [],
+        limitMs,
+      );
+    const fine = () => [pass("fine", SHOWN)];
+    const throws = () => {
+      throw new Error("no such field");
+    };
+    const loops = () => {
+      for (;;);
+    };
+    outcomes([counted("a", fine), counted("b", throws), counted("c", fine)]);
+    assert.deepEqual(Object.fromEntries(times), { a: 1, b: 1, c: 1 });
+    times.clear();
+    outcomes([counted("a", fine), counted("b", loops, 50), counted("c", fine)]);
+    assert.deepEqual(Object.fromEntries(times), { a: 2, b: 2, c: 1 });
+  });
+
   it("many that take long are not one that takes too long", () => {
     const slow = (name: string) =>
       check(

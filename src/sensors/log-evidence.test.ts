@@ -51,6 +51,24 @@ test("a sample ends where another writer's message begins, and never shows a pro
   }
 });
 
+test("what was noted once, and what was asked for, holds no line any more", () => {
+  const activity = new LogActivity("ollama.service");
+  const text = "[cuda-transport] VGPU-STUB device not found";
+  const lines = [entry({ text }), entry({ text: `${text} again` })];
+  const last = () => onlyProcess(activity.facts([summary()])).deviceMissing?.last.text;
+  for (const line of lines) {
+    activity.add(line);
+    assert.equal(last(), line.message.toString("latin1"));
+    line.message.fill(" ");
+    assert.equal(last(), `${text}${line === lines[0] ? "" : " again"}`);
+  }
+  const once = new LogActivity("ollama.service");
+  const line = entry({ text });
+  once.add(line);
+  line.message.fill(" ");
+  assert.equal(onlyProcess(once.facts([summary()])).deviceMissing?.last.text, text);
+});
+
 test("an error's own text is cut to two hundred characters in a sample", () => {
   const server = onlyServer(fold([{ text: `msg="llama runner terminated" error="${"x".repeat(390)}" a=b` }]));
   assert.match(server.runnerCrash?.last.text ?? "", /^msg="llama runner terminated" error="x{200}…" a=b$/);

@@ -70,7 +70,10 @@ function quoteOf(line: SeenLine, match: EventMatch, offset: number): Quote {
   };
 }
 
-/** Lines up to this many bytes are kept whole until they are asked for: most are replaced by the next one before. */
+/**
+ * Lines up to this many bytes are kept whole until they are asked for: most are replaced by the next one before. Not for
+ * longer: each holds the whole slab that small buffers share.
+ */
 const KEPT_WHOLE = 2048;
 
 interface Unquoted {
@@ -78,9 +81,6 @@ interface Unquoted {
   readonly match: EventMatch;
   readonly offset: number;
 }
-
-const quoted = (kept: Quote | Unquoted): Quote =>
-  "piece" in kept ? kept : quoteOf(kept.line, kept.match, kept.offset);
 
 const escaped = (character: string): string => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
 
@@ -111,10 +111,21 @@ export class Tally {
 
   /** `offset`: where in the line's text the matched text begins, when the match was made on a part of it. */
   note(line: SeenLine, match: EventMatch, offset = 0): this {
-    this.#last = line.text.length > KEPT_WHOLE ? quoteOf(line, match, offset) : { line, match, offset };
-    this.#first ??= quoted(this.#last);
+    const isKeptWhole = this.#first !== null && line.text.length <= KEPT_WHOLE;
+    this.#last = isKeptWhole ? { line, match, offset } : quoteOf(line, match, offset);
+    // What is noted once keeps no line at all.
+    this.#first ??= this.#quoteLast();
     this.#count += linesOf(line);
     return this;
+  }
+
+  /** The last one, and from now on instead of its line. */
+  #quoteLast(): Quote | null {
+    const last = this.#last;
+    if (last === null || "piece" in last) return last;
+    const quote = quoteOf(last.line, last.match, last.offset);
+    this.#last = quote;
+    return quote;
   }
 
   get lastOrdinal(): number {
@@ -123,8 +134,9 @@ export class Tally {
   }
 
   seen(): Seen | null {
-    if (this.#first === null || this.#last === null) return null;
-    return { count: this.#count, first: sampleOf(this.#first), last: sampleOf(quoted(this.#last)) };
+    const last = this.#quoteLast();
+    if (this.#first === null || last === null) return null;
+    return { count: this.#count, first: sampleOf(this.#first), last: sampleOf(last) };
   }
 
   /** Seen with the last occurrence's details, or null when it never was or has none. */
@@ -134,7 +146,8 @@ export class Tally {
   }
 
   sample(): LogSample | null {
-    return this.#last === null ? null : sampleOf(quoted(this.#last));
+    const last = this.#quoteLast();
+    return last === null ? null : sampleOf(last);
   }
 }
 

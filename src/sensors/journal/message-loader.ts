@@ -66,7 +66,7 @@ export class MessageLoader {
     return message === null ? null : this.#keep(offset, message);
   }
 
-  /** With memory of its own: small buffers share slabs of 8 KiB, and one that stays would hold all of its slab. */
+  /** With memory of its own: small buffers share slabs of 64 KiB, and one that stays would hold all of its slab. */
   #keep(offset: number, { bytes, truncated }: Message): Message {
     const own = Buffer.allocUnsafeSlow(bytes.length);
     bytes.copy(own);
