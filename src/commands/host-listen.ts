@@ -81,6 +81,7 @@ export async function hostListen(options: HostListenOptions): Promise<void> {
       ...address,
       events: countEvents(metrics, verdicts, eventsOf(log)),
       health: (vmId) => health.forVm(vmId),
+      mediatorRun: () => (source instanceof MediatorSource ? source.mediatorRun() : null),
     });
     const loop = new LogLoop({
       store,

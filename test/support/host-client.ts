@@ -22,7 +22,7 @@ export interface TestHost {
 export async function withHost(
   body: (host: TestHost) => Promise<void>,
   limits: Partial<ServerLimits> = {},
-  more: Pick<ServerOptions, "events" | "health"> = {},
+  more: Pick<ServerOptions, "events" | "health" | "mediatorRun"> = {},
 ): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "vgpu-host-"));
   const store = new SqliteStore(join(directory, "host.db"), { lockedMs: 100 });

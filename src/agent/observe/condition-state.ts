@@ -27,6 +27,8 @@ const openSchema = z.strictObject({
   mediatorEpoch: z.string().max(200).nullable(),
   outcome: z.enum(["warn", "fail", "unknown"]),
   since: z.number().int().nonnegative(),
+  /** Monotonic milliseconds of that boot: when its first or another message was seen; left out by earlier versions. */
+  newsAt: z.number().nonnegative().default(0),
   message: z.string().max(2000),
   clearMs: z.number().nonnegative(),
 });

@@ -139,7 +139,8 @@ test("whatever happens, a condition opens and closes in turn, each for a reason 
               asOf,
               processes: server === null ? [] : [server],
               server,
-              mediatorEpoch: `epoch ${epoch}`,
+              monotonic: mono,
+              mediator: { series: "0123456789abcdef", run: epoch, beganAt: mono - step.ms + 1 },
             }),
           );
           [truth.rebooted, truth.serverEnded, truth.newMediator] = [false, false, false];

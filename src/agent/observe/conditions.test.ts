@@ -1,89 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { CauseId, Finding } from "../../checks/finding.ts";
 import { CHECKS } from "../../checks/registry.ts";
-import { conditionSchema } from "../../report/wire/condition.ts";
 import { ruleOf } from "./condition-rules.ts";
-import { conditionStateSchema, type ProcessKey } from "./condition-state.ts";
-import { type ConditionOptions, ConditionTracker, type Observation } from "./conditions.ts";
-
-const T0 = 1_770_000_000_000;
-const BOOT = "a".repeat(32);
-const SERVER: ProcessKey = { pid: 1187, startTicks: 4200 };
-const AGENT: ProcessKey = { pid: 900, startTicks: 100 };
-const OPTIONS: ConditionOptions = {
-  visibleMs: 10_000,
-  clearMs: 60_000,
-  mostGapMs: 30_000,
-  checks: new Set(CHECKS.map(({ name }) => name)),
-};
-
-type Said = Pick<Finding, "outcome"> & Partial<Finding>;
-const shown = [{ source: "test", locator: "test", text: "seen", at: null }];
-const finding = (check: string, said: Said): Finding => ({
-  check,
-  title: check,
-  hop: null,
-  cause: null,
-  message: `${check} ${said.outcome}`,
-  evidence: said.outcome === "unknown" || said.outcome === "not-run" ? [] : shown,
-  because: [],
-  durationMs: 0,
-  ...said,
-});
-const fail = (cause: CauseId, more: Partial<Finding> = {}): Said => ({ outcome: "fail", cause, ...more });
-const PASS: Said = { outcome: "pass" };
-
-/** A VM in virtual time: each step is one look, `seconds` after the last. */
-class Vm {
-  tracker: ConditionTracker;
-  options: ConditionOptions;
-  mono = 1_000_000;
-  at = T0;
-  bootId = BOOT;
-  agent = AGENT;
-  processes: readonly ProcessKey[] | null = [SERVER];
-  server: ProcessKey | null = SERVER;
-  epoch: string | null = null;
-
-  constructor(options: ConditionOptions = OPTIONS) {
-    this.options = options;
-    this.tracker = new ConditionTracker(options);
-  }
-
-  look(seconds: number, findings: Readonly<Record<string, readonly Said[]>>, more: Partial<Observation> = {}) {
-    this.mono += seconds * 1000;
-    this.at += seconds * 1000;
-    const documents = this.tracker.observe({
-      at: this.at,
-      bootId: this.bootId,
-      agent: this.agent,
-      findings: Object.entries(findings).flatMap(([check, said]) => said.map((one) => finding(check, one))),
-      asOf: new Map(Object.keys(findings).map((check) => [check, this.mono])),
-      processes: this.processes,
-      server: this.server,
-      mediatorEpoch: this.epoch,
-      ...more,
-    });
-    for (const document of documents) conditionSchema.parse(document);
-    return documents;
-  }
-
-  /** Looks every five seconds; what was said, in short. */
-  for(seconds: number, findings: Readonly<Record<string, readonly Said[]>>): string[] {
-    const said: string[] = [];
-    for (let passed = 0; passed < seconds; passed += 5) said.push(...this.look(5, findings).map(short));
-    return said;
-  }
-
-  restart(): void {
-    const state = conditionStateSchema.parse(JSON.parse(JSON.stringify(this.tracker.state())));
-    this.tracker = new ConditionTracker(this.options, state);
-  }
-}
-
-const short = ({ id, state, ended_by, outcome }: ReturnType<Vm["look"]>[number]) =>
-  state === "open" ? `open ${id} ${outcome}` : `closed ${id} ${ended_by}`;
+import type { ProcessKey } from "./condition-state.ts";
+import { BOOT, fail, OPTIONS, PASS, type Said, SERVER, short, Vm } from "./conditions-fixture.ts";
 
 test("every check has a rule, and every rule is of a check", () => {
   for (const { name } of CHECKS) assert.ok(ruleOf(name, null).boundTo.length > 0, name);
@@ -245,27 +165,6 @@ test("a reboot closes what is of the boot and of its processes; what lies on the
   );
   assert.deepEqual(vm.for(300, { "preload-file": [fail("VG-L01")] }), [], "still open, not opened again");
   assert.deepEqual(vm.for(70, { "preload-file": [PASS] }), ["closed preload-file/VG-L01/machine recovered"]);
-});
-
-test("a new mediator closes what lies behind the device, and nothing else", () => {
-  const vm = new Vm();
-  vm.epoch = "epoch 1";
-  const all = { "transport-errors": [fail("VG-C07")], "host-errors": [fail("VG-H06")], discovery: [fail("VG-O01")] };
-  vm.for(30, all);
-  vm.epoch = null;
-  assert.deepEqual(vm.for(5, {}), [], "not knowing the mediator is not a new one");
-  vm.epoch = "epoch 1";
-  assert.deepEqual(vm.for(5, {}), []);
-  vm.epoch = "epoch 2";
-  assert.deepEqual(vm.for(5, {}), [
-    "closed transport-errors/VG-C07/1187@4200 mediator-restarted",
-    "closed host-errors/VG-H06/1187@4200 mediator-restarted",
-  ]);
-  assert.deepEqual(vm.for(300, all), [], "the same old lines are of the old mediator");
-  const again = fail("VG-C07", { message: "one more of them" });
-  assert.deepEqual(vm.for(30, { ...all, "transport-errors": [again] }), [
-    "open transport-errors/VG-C07/1187@4200 fail",
-  ]);
 });
 
 test("what is read from a log is over when later calls are answered, though its old lines stay", () => {

@@ -10,6 +10,7 @@ import {
   type ProcessKey,
   TRACKED_LIMITS,
 } from "./condition-state.ts";
+import { endOfEarlierRuns, type MediatorRun, nameOfRun } from "./mediator-run.ts";
 import { TrackedCondition } from "./tracked-condition.ts";
 
 export interface ConditionOptions {
@@ -27,6 +28,8 @@ export interface ConditionOptions {
 export interface Observation {
   /** Epoch milliseconds by the guest's clock: for documents. It may jump. */
   readonly at: number;
+  /** CLOCK_MONOTONIC in milliseconds, after everything was read. */
+  readonly monotonic: number;
   readonly bootId: string;
   readonly agent: ProcessKey;
   /** Findings of the checks that were judged. */
@@ -40,8 +43,8 @@ export interface Observation {
   readonly processes: readonly ProcessKey[] | null;
   /** The workload's main process, where it runs. */
   readonly server: ProcessKey | null;
-  /** Names the mediator's run, as the counterpart tells it; null when it is not known. */
-  readonly mediatorEpoch: string | null;
+  /** As the counterpart told it last; null when it is not known. */
+  readonly mediator: MediatorRun | null;
 }
 
 /** Being unknown is normal for a while: a process that has just started, a log that is still short. */
@@ -128,8 +131,7 @@ export class ConditionTracker {
   #endBound(look: Observation): Condition[] {
     const rebooted = this.#bootId !== null && this.#bootId !== look.bootId;
     const restarted = this.#agent !== null && (rebooted || !isSameProcess(this.#agent, look.agent));
-    const known = look.mediatorEpoch;
-    const newMediator = known !== null && this.#mediatorEpoch !== null && known !== this.#mediatorEpoch;
+    const earlierRunEnd = endOfEarlierRuns(this.#mediatorEpoch, look.mediator);
     const said: Condition[] = [];
     for (const [id, one] of this.#tracked) {
       const { boundTo, process, check, cause, bootId } = one.facts;
@@ -139,7 +141,9 @@ export class ConditionTracker {
       else if (boundTo === "agent" && restarted) ending = "process-ended";
       else if (boundTo === "process" && gone) ending = "process-ended";
       else if (boundTo === "boot" && isSubstitute(one.facts) && look.processes !== null) ending = "no-longer-judged";
-      else if (newMediator && endsWithMediator(cause)) ending = "mediator-restarted";
+      // What was new since this run began may be its own.
+      else if (earlierRunEnd !== null && endsWithMediator(cause) && one.newsAt < earlierRunEnd)
+        ending = "mediator-restarted";
       else if (!this.#options.checks.has(check)) ending = "no-longer-judged";
       if (ending === null) {
         if (rebooted || restarted) one.seeNothing();
@@ -154,7 +158,7 @@ export class ConditionTracker {
     }
     this.#bootId = look.bootId;
     this.#agent = look.agent;
-    this.#mediatorEpoch = known ?? this.#mediatorEpoch;
+    this.#mediatorEpoch = look.mediator === null ? this.#mediatorEpoch : nameOfRun(look.mediator);
     return said;
   }
 
@@ -185,9 +189,10 @@ export class ConditionTracker {
       boundTo: bound,
       bootId: look.bootId,
       process,
-      mediatorEpoch: look.mediatorEpoch ?? this.#mediatorEpoch,
+      mediatorEpoch: this.#mediatorEpoch,
       outcome: outcome === "fail" || outcome === "warn" ? outcome : "unknown",
       since: Math.max(0, Math.trunc(look.at)),
+      newsAt: look.monotonic,
       message: finding.message.slice(0, MESSAGE_LIMIT),
       clearMs: this.#options.clearMs,
     };
@@ -238,7 +243,7 @@ export class ConditionTracker {
   #lookBad(one: TrackedCondition, now: OpenCondition, asOf: number, look: Observation): Condition | null {
     const worse = severityOf(now.outcome) > severityOf(one.outcome);
     if (!one.see("bad", asOf, this.#options.mostGapMs, one.open && worse)) return null;
-    one.message = now.message;
+    one.says(now);
     const { visibleMs } = this.#options;
     if (one.open) {
       if (one.worseMs === null || one.worseMs < visibleMs) return null;
@@ -265,7 +270,8 @@ export class ConditionTracker {
 
   #end(id: string, one: TrackedCondition, ending: Ending, look: Observation): Condition | null {
     this.#tracked.delete(id);
-    if (!one.open) return null;
+    // What had only begun would begin again with the same old lines.
+    if (!one.open && ending !== "mediator-restarted") return null;
     const { check, cause } = one.facts;
     const keepsSaying = ending === "mediator-restarted" || ruleOf(check, cause).recovery === "no-new-sighting";
     const seen = keepsSaying ? one.message : null;
@@ -273,7 +279,7 @@ export class ConditionTracker {
     if (ending === "recovered" || ending === "mediator-restarted") {
       this.#remember({ id, bootId: look.bootId, process: one.facts.process, seen, onsets });
     }
-    return this.#document(one, "closed", ending, look);
+    return one.open ? this.#document(one, "closed", ending, look) : null;
   }
 
   #remember(past: Past): void {

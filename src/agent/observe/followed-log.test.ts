@@ -33,6 +33,7 @@ test("lines that are followed come to what a whole reading of them comes to", as
   const log = new FollowedLog(UNIT);
   await log.follow("file", PATH, null, null);
   for (const given of [LISTENING, GIN]) log.take("file", line(given));
+  log.caughtUp("file");
   assert.deepEqual(logOf(log).servers, fold([LISTENING, GIN]).servers);
   assert.equal(logOf(log).coverage, "full");
   assert.equal(log.server?.requests.length, 1);
@@ -41,6 +42,7 @@ test("lines that are followed come to what a whole reading of them comes to", as
 test("a life whose beginning was not read is not covered, the next one is", async () => {
   const log = new FollowedLog(UNIT);
   await log.follow("file", PATH, at(1000), null);
+  log.caughtUp("file");
   log.take("file", line(GIN));
   assert.equal(logOf(log).coverage, "partial");
   assert.match(logOf(log).sources[0]?.gaps[0] ?? "", /before the agent was started/);
@@ -52,6 +54,7 @@ test("a life whose beginning was not read is not covered, the next one is", asyn
 test("gaps of an earlier life are not held against this one", async () => {
   const log = new FollowedLog(UNIT);
   await log.follow("file", PATH, null, null);
+  log.caughtUp("file");
   log.take("file", line(LISTENING));
   log.take("file", { kind: "gap", text: "was truncated" });
   log.take("file", { kind: "gap", text: "journald dropped 7 lines of the unit", dropped: 7 });
@@ -77,5 +80,25 @@ test("history is read up to the position from which on the log is followed, and 
   assert.equal(log.server?.requests.length, 1);
   log.take("file", line(GIN));
   assert.equal(log.server?.requests.length, 2);
+  log.caughtUp("file");
   assert.equal(logOf(log).coverage, "full");
+});
+
+test("a log counts as covered, and as read, when the end of each of its sources was reached once", async () => {
+  const log = new FollowedLog(UNIT);
+  assert.equal(log.isRead, false);
+  await log.follow("journal", "journal", null, null);
+  await log.follow("file", PATH, null, null);
+  log.take("file", line(LISTENING));
+  log.caughtUp("file");
+  assert.equal(log.isRead, false);
+  assert.equal(logOf(log).coverage, "partial");
+  assert.match(logOf(log).sources[0]?.gaps.join() ?? "", /not been read up to its end/);
+  log.caughtUp("journal");
+  assert.equal(log.isRead, true);
+  assert.equal(logOf(log).coverage, "full");
+  assert.deepEqual(
+    logOf(log).sources.flatMap(({ gaps }) => gaps),
+    [],
+  );
 });

@@ -13,6 +13,7 @@ import type { LogPosition } from "./log-position.ts";
 import type { LogSource } from "./windows.ts";
 
 const UNSEEN = "what this life of the workload wrote before the agent was started was not read";
+const BEHIND = "it has not been read up to its end since the agent was started";
 const IN_WINDOWS = "calls are counted in windows, which go to the host one by one";
 const LOCATOR = /^(.*):(\d{1,15})$/s;
 
@@ -23,6 +24,8 @@ class Source {
   tally = new LogTally();
   /** The present life was followed from its beginning. */
   whole: boolean;
+  /** Its end was reached once. */
+  reached = false;
 
   constructor(unit: string, path: string, whole: boolean) {
     this.activity = new LogActivity(unit);
@@ -44,7 +47,8 @@ class Source {
 
   facts(kind: LogSource): LogFacts {
     const summary = this.tally.summary(kind, this.path);
-    return this.activity.facts([this.whole ? summary : { ...summary, gaps: [UNSEEN, ...summary.gaps] }]);
+    const gaps = [...(this.whole ? [] : [UNSEEN]), ...(this.reached ? [] : [BEHIND]), ...summary.gaps];
+    return this.activity.facts([{ ...summary, gaps }]);
   }
 }
 
@@ -89,6 +93,17 @@ export class FollowedLog {
     if (item.kind === "line") source.add(item.entry);
     else if (item.dropped === undefined) source.tally.gaps.add(item.text);
     else source.tally.suppressed += item.dropped;
+  }
+
+  /** Everything that there was has been taken. */
+  caughtUp(kind: LogSource): void {
+    const source = this.#sources.get(kind);
+    if (source !== undefined) source.reached = true;
+  }
+
+  /** Whether the end of each source was reached once: until then, that something is not in the log says nothing. */
+  get isRead(): boolean {
+    return this.#sources.size > 0 && [...this.#sources.values()].every(({ reached }) => reached);
   }
 
   /** The workload's present life. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, it, test } from "node:test";
+import fc from "fast-check";
 import { VirtualClock } from "../../../test/fixtures/virtual-clock.ts";
 import { problem } from "../../checks/catalogue.ts";
 import type { Check } from "../../checks/check.ts";
@@ -13,7 +14,7 @@ import { ConditionTracker } from "./conditions.ts";
 import { FactsReader } from "./facts-reader.ts";
 import { agesOf, levelsOf, OBSERVED_CHECKS, type Observed, Observer } from "./observer.ts";
 import { RegisterGuard } from "./register-guard.ts";
-import { type Parked, Schedule } from "./schedule.ts";
+import { LEVELS, type LevelName, type Parked, Schedule } from "./schedule.ts";
 
 const SECONDS = { light_seconds: 5, device_seconds: 30, status_seconds: 300, full_seconds: 600 };
 const NO_LOG = notRead("skipped", "no log in this test");
@@ -23,6 +24,7 @@ class Bench {
   readonly seen: Observed[] = [];
   parked: readonly Parked[] = [];
   broken = false;
+  isLogRead = true;
   readonly tracker = new ConditionTracker({
     visibleMs: 10_000,
     clearMs: 30_000,
@@ -58,7 +60,8 @@ class Bench {
       checks: [preloadFile],
       processes: () => ({ processes: [], events: [], doubt: null }),
       parked: () => this.parked,
-      mediatorEpoch: () => null,
+      isLogRead: () => this.isLogRead,
+      mediator: () => null,
       now,
       monotonic,
       newId: () => "test",
@@ -73,6 +76,18 @@ class Bench {
     );
   }
 
+  async look(...levels: readonly LevelName[]): Promise<void> {
+    for (const level of levels) {
+      // The registers are not read in an agent's first second.
+      this.clock.now += 2000;
+      await this.observer.look(level, new AbortController().signal);
+    }
+  }
+
+  get reports(): number {
+    return this.seen.filter(({ kind }) => kind === "report").length;
+  }
+
   get said(): string[] {
     return this.seen.flatMap((one) => (one.kind === "condition" ? [`${one.document.state} ${one.document.id}`] : []));
   }
@@ -81,7 +96,7 @@ class Bench {
 test("levels that are read at their periods come to conditions and reports that the wire takes", async () => {
   const bench = new Bench();
   const signal = new AbortController().signal;
-  await bench.observer.look("full", signal);
+  await bench.look("device", "status", "full");
   for (let second = 0; second < 60; second += 5) {
     bench.clock.now += 5000;
     bench.broken = second >= 20;
@@ -96,9 +111,59 @@ test("levels that are read at their periods come to conditions and reports that 
   assert.deepEqual(bench.said, ["open preload-file/VG-L01/machine", "closed preload-file/VG-L01/machine"]);
   const last = bench.seen.findLast((one) => one.kind === "report")?.document;
   assert.equal(bench.observer.rung, last?.verdict.rung ?? null);
-  const reports = bench.seen.filter(({ kind }) => kind === "report");
-  assert.equal(reports.length, 3, "one after the full look, one for each change of the verdict");
+  assert.equal(bench.reports, 3, "one when all was read, one for each change of the verdict");
   for (const { kind, document } of bench.seen) (kind === "report" ? reportSchema : conditionSchema).parse(document);
+});
+
+describe("the first report", () => {
+  it("waits until every level was read once, whatever their order, and light after the others", async () => {
+    const orders = fc.shuffledSubarray([...LEVELS], { minLength: LEVELS.length });
+    await fc.assert(
+      fc.asyncProperty(orders, async (order) => {
+        const bench = new Bench();
+        await bench.look(...order.slice(0, -1));
+        assert.equal(bench.reports, 0);
+        await bench.look(...order.slice(-1));
+        assert.equal(bench.reports, order.at(-1) === "light" ? 1 : 0);
+        await bench.look("light");
+        assert.equal(bench.reports, 1);
+        const sources = bench.seen.flatMap((one) => (one.kind === "report" ? one.document.sources : []));
+        assert.ok(sources.length > 0);
+        assert.deepEqual(
+          sources.filter(({ detail }) => detail.includes("has not read it yet")),
+          [],
+        );
+      }),
+      { numRuns: 8 },
+    );
+  });
+
+  it("does not wait for a level that was tried and given up", async () => {
+    const bench = new Bench();
+    bench.parked = [{ level: "status", reason: "took longer than 30000 ms", failures: 1, retryMs: 600_000 }];
+    await bench.look("device", "full");
+    assert.equal(bench.reports, 0);
+    await bench.look("light");
+    assert.equal(bench.reports, 1);
+  });
+
+  it("waits for the log to be read up to its end", async () => {
+    const bench = new Bench();
+    bench.isLogRead = false;
+    await bench.look("device", "status", "full", "light", "full", "light");
+    assert.equal(bench.reports, 0);
+    bench.isLogRead = true;
+    await bench.look("light");
+    assert.equal(bench.reports, 1);
+  });
+
+  it("is followed by one for each full look", async () => {
+    const bench = new Bench();
+    await bench.look("device", "status", "full", "light", "light", "device");
+    assert.equal(bench.reports, 1);
+    await bench.look("full");
+    assert.equal(bench.reports, 2);
+  });
 });
 
 test("a parked level is a condition at once, and ends when it runs again", async () => {

@@ -15,8 +15,9 @@ import type { ProcessKey } from "./condition-state.ts";
 import type { ConditionTracker } from "./conditions.ts";
 import type { FactsReader } from "./facts-reader.ts";
 import { judgeFacts } from "./judge-facts.ts";
+import type { MediatorRun } from "./mediator-run.ts";
 import type { ProcessLook } from "./process-watch.ts";
-import type { Level, LevelName, Parked } from "./schedule.ts";
+import { LEVELS, type Level, type LevelName, type Parked } from "./schedule.ts";
 
 /** Names that conditions may have: the checks, and the agent's own looking. */
 export const OBSERVED_CHECKS: ReadonlySet<string> = new Set([...CHECKS.map(({ name }) => name), OBSERVATION]);
@@ -82,8 +83,10 @@ export interface ObserverOptions {
   /** The last look at the workload's processes. */
   readonly processes: () => ProcessLook;
   readonly parked: () => readonly Parked[];
-  /** As the counterpart names the mediator's run; null: not known. */
-  readonly mediatorEpoch: () => string | null;
+  /** The workload's log was read up to its end once, or that is not waited for any more. */
+  readonly isLogRead: () => boolean;
+  /** The mediator's run as the counterpart told it last; null: not known. */
+  readonly mediator: () => MediatorRun | null;
   /** Epoch milliseconds. */
   readonly now: () => number;
   /** CLOCK_MONOTONIC in milliseconds. */
@@ -95,12 +98,15 @@ export interface ObserverOptions {
 
 /**
  * One look: reads what the level reads, judges all that is known, and tells what began or ended by it; after a full look,
- * and whenever the verdict has changed, a whole report.
+ * and whenever the verdict has changed, a whole report. The first report waits until everything was read once, or was tried
+ * and given up: before that it would say `unknown` of what is merely not read yet.
  */
 export class Observer {
   readonly #options: ObserverOptions;
   #verdict: string | null = null;
   #rung: Rung | null = null;
+  /** What the first report waits for. */
+  readonly #unread = new Set<LevelName>(LEVELS);
 
   constructor(options: ObserverOptions) {
     this.#options = options;
@@ -112,20 +118,12 @@ export class Observer {
   }
 
   async look(level: LevelName, signal: AbortSignal): Promise<void> {
-    const {
-      reader,
-      tracker,
-      agent,
-      checks = CHECKS,
-      parked,
-      mediatorEpoch,
-      now,
-      monotonic,
-      onObserved,
-    } = this.#options;
+    const { reader, tracker, agent, checks = CHECKS, parked, mediator, now, monotonic, onObserved } = this.#options;
     const startedAt = now();
     const begun = monotonic();
     await reader.read(level, signal);
+    // The light level looks at what the others have found: it counts when it comes after them.
+    if (this.#unread.delete(level) && level !== "light") this.#unread.add("light");
     const facts = reader.facts();
     const bootId = valueIn(facts.host)?.bootId;
     // Until it is known which boot this is, nothing that is bound to one can be said.
@@ -134,13 +132,14 @@ export class Observer {
     const { processes, server } = this.#processes(facts);
     const said = tracker.observe({
       at: now(),
+      monotonic: monotonic(),
       bootId,
       agent,
       findings: [...judged.findings, observationFinding(parked())],
       asOf: new Map([...judged.asOf, [OBSERVATION, monotonic()]]),
       processes,
       server,
-      mediatorEpoch: mediatorEpoch(),
+      mediator: mediator(),
     });
     for (const document of said) onObserved({ kind: "condition", at: now(), document });
     this.#report(level, facts, judged.findings, startedAt, monotonic() - begun);
@@ -157,13 +156,18 @@ export class Observer {
     const { rung, cause, firstBrokenHop, refuted, evidence } = verdict;
     this.#rung = rung;
     const shown = JSON.stringify([rung, cause, firstBrokenHop, refuted, evidence]);
-    // Before everything was read once, a verdict would change with each level that comes in.
-    const changed = this.#verdict !== null && this.#verdict !== shown;
-    if (level !== "full" && !changed) return;
+    if (this.#verdict === null ? !this.#isAllRead() : level !== "full" && this.#verdict === shown) return;
     this.#verdict = shown;
     const { newId, now, onObserved } = this.#options;
     const run = { runId: newId(), toolVersion: TOOL_VERSION, startedAt, durationMs: Math.round(durationMs) };
     onObserved({ kind: "report", at: now(), document: buildReport(facts, findings, verdict, run) });
+  }
+
+  /** A level that is parked was tried: what it could not read says so. */
+  #isAllRead(): boolean {
+    const { parked, isLogRead } = this.#options;
+    const tried = new Set(parked().map(({ level }) => level));
+    return isLogRead() && [...this.#unread].every((level) => tried.has(level));
   }
 }
 

@@ -5,6 +5,7 @@ import { type GuestEvidence, type GuestProcess, noEvidence } from "../../host/ma
 import { LIMITS } from "../../host/match/guest-limits.ts";
 import { WIRE_LIMITS } from "../../report/wire/limits.ts";
 import type { LogEntry } from "../../sensors/log-reader.ts";
+import type { ClockBase } from "../uplink/placement.ts";
 
 type Request = GuestEvidence["requests"][number];
 
@@ -27,6 +28,8 @@ export class OpenWindow {
   #allEnded = false;
   #from: number | null = null;
   #to: number | null = null;
+  #base: ClockBase | null = null;
+  #isBaseKnown = true;
 
   constructor(bootId: string | null, clock: number) {
     this.bootId = bootId;
@@ -62,6 +65,19 @@ export class OpenWindow {
   reach(from: number | null, to: number | null): void {
     if (from !== null) this.#from = Math.min(this.#from ?? from, from);
     if (to !== null) this.#to = Math.max(this.#to ?? to, to);
+  }
+
+  /** The wall clock minus CLOCK_MONOTONIC where a line has its time from; null: they cannot be compared. */
+  stands(base: number | null): void {
+    this.#isBaseKnown &&= base !== null;
+    if (base === null) return;
+    const { least, most } = this.#base ?? { least: base, most: base };
+    this.#base = { least: Math.min(least, base), most: Math.max(most, base) };
+  }
+
+  /** Null: not known of each line. */
+  get base(): ClockBase | null {
+    return this.#isBaseKnown ? this.#base : null;
   }
 
   /** A process of the window has ended; null: all of them. */

@@ -12,6 +12,8 @@ export class TrackedCondition {
   /** Changes while it is open: warn may become fail. */
   outcome: OpenCondition["outcome"];
   message: string;
+  /** Monotonic milliseconds: when it said something new last. */
+  newsAt: number;
   clearMs: number;
   #sight: Sight | null = null;
   #asOf: number | null = null;
@@ -23,6 +25,7 @@ export class TrackedCondition {
     this.open = open;
     this.outcome = facts.outcome;
     this.message = facts.message;
+    this.newsAt = facts.newsAt;
     this.clearMs = facts.clearMs;
   }
 
@@ -51,6 +54,12 @@ export class TrackedCondition {
     return true;
   }
 
+  /** What it was seen to say. The same again is no news. */
+  says({ message, newsAt }: OpenCondition): void {
+    if (message !== this.message) this.newsAt = newsAt;
+    this.message = message;
+  }
+
   /** A look that could not tell: what was seen before counts no more towards opening or clearing. */
   seeNothing(): void {
     this.#sight = null;
@@ -59,6 +68,7 @@ export class TrackedCondition {
   }
 
   kept(): OpenCondition {
-    return { ...this.facts, outcome: this.outcome, message: this.message, clearMs: this.clearMs };
+    const { outcome, message, newsAt, clearMs } = this;
+    return { ...this.facts, outcome, message, newsAt, clearMs };
   }
 }

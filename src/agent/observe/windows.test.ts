@@ -4,6 +4,8 @@ import fc from "fast-check";
 import { guestEvidenceSchema } from "../../host/match/guest-evidence-schema.ts";
 import { JournalEntry } from "../../sensors/journal/entry.ts";
 import { EntryFields } from "../../sensors/journal/match.ts";
+import { FileLine } from "../../sensors/log-file.ts";
+import { NO_PREFIX } from "../../sensors/log-times.ts";
 import type { Followed } from "./log-follow.ts";
 import { type LogPosition, logPositionsSchema } from "./log-position.ts";
 import { type CutWindow, type ReadTime, WindowCutter } from "./windows.ts";
@@ -308,4 +310,34 @@ test("the place where reading goes on is settled, also of a source that was neve
   );
   cutter.tick(60_000);
   assert.deepEqual(windows[0]?.positions, { ...start, file });
+});
+
+test("a window says how the wall clock stood to the boot's clock over its lines, and that it was set", () => {
+  const still = new Bench().give({ s: 10, text: call(1) }, { s: 11, text: gin() }, { s: 20, text: "later" });
+  assert.deepEqual(still.windows[0]?.base, { least: T0, most: T0 });
+  const set = new Bench().give({ s: 10, text: call(1) }, { s: 11, text: gin(), off: 3600 }, { s: 20, text: "later" });
+  assert.deepEqual(set.windows[0]?.base, { least: T0, most: T0 + 3_600_000 });
+});
+
+const fileLine = (text: string) => new FileLine("/var/log/x", 0, Buffer.from(text, "latin1"), false, NO_PREFIX);
+
+test("lines without a time of their own have the clocks of the look that read them, if the look before is not long ago", () => {
+  const file: LogPosition = { kind: "file", path: "/var/log/x", sources: [] };
+  const baseAfter = (sinceLast: number | null) => {
+    const bench = new Bench();
+    const line = (text: string, monotonic: number) => {
+      const notAfter = T0 + monotonic + 500;
+      const notBefore = sinceLast === null ? null : notAfter - sinceLast;
+      bench.take({ kind: "line", entry: fileLine(text), position: () => file }, { monotonic, notBefore, notAfter });
+    };
+    line(invoked(call(1)), 10_000);
+    line(call(1), 10_000);
+    line(gin(), 10_000);
+    bench.cutter.tick(60_000);
+    return bench.windows[0]?.base;
+  };
+  assert.deepEqual(baseAfter(250), { least: T0 + 500, most: T0 + 500 });
+  assert.equal(baseAfter(null), null, "whenever they were written");
+  assert.equal(baseAfter(3_600_000), null);
+  assert.equal(baseAfter(-3_600_000), null, "the clock was set back between the two looks");
 });

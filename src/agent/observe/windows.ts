@@ -5,6 +5,7 @@ import { pidOf } from "../../protocol/grammar.ts";
 import type { GuestEvent } from "../../protocol/guest-events.ts";
 import { matchLine, matchManagerLine } from "../../protocol/guest-lines.ts";
 import { type LogEntry, textOfMessage } from "../../sensors/log-reader.ts";
+import type { ClockBase } from "../uplink/placement.ts";
 import type { Followed } from "./log-follow.ts";
 import type { LogPosition, LogPositions } from "./log-position.ts";
 import { OpenWindow } from "./open-window.ts";
@@ -15,6 +16,8 @@ export interface CutWindow {
   /** Epoch milliseconds when it was cut. */
   readonly at: number;
   readonly positions: LogPositions;
+  /** Of the boot in which it was; null: its times cannot be placed. */
+  readonly base: ClockBase | null;
 }
 
 export type LogSource = LogPosition["kind"];
@@ -45,6 +48,8 @@ const IDLE_MS = 30_000;
 const MOST_MS = 5 * 60_000;
 /** How late a line may be read: without it, silence could be a line that is on its way. */
 const LATE_MS = 6000;
+/** A line of a plain file that may have been written longer ago than this has no time of the monotonic clock. */
+const RECENT_MS = 10_000;
 /** Streams whose speaker is remembered. */
 const STREAMS = 64;
 const SHIM = /\[(?:cuda-transport|libvgpu-\w{1,16})\]/;
@@ -148,7 +153,8 @@ export class WindowCutter {
     this.#window.endsAfter ??= clock;
   }
 
-  #line(entry: LogEntry, text: string, clock: number, { notBefore, notAfter }: ReadTime): void {
+  #line(entry: LogEntry, text: string, clock: number, read: ReadTime): void {
+    const { notBefore, notAfter } = read;
     const events = matchLine(text);
     const relevant = events.some(({ event, grammar }) => grammar.source === "shim" || isInference(event));
     const speaks = relevant || SHIM.test(text);
@@ -156,6 +162,7 @@ export class WindowCutter {
       const window = this.#open(entry.bootId ?? this.#bootId, clock);
       window.add(entry, clock);
       window.reach(entry.at ?? notBefore, entry.at ?? notAfter);
+      window.stands(baseOf(entry, read));
       for (const { event } of events) {
         if (event.kind !== "request" || !event.inference) continue;
         const { status, durationText } = event;
@@ -187,7 +194,8 @@ export class WindowCutter {
     if (window === null) return;
     this.#vmId = window.vmIds.at(-1) ?? this.#vmId;
     const document = window.document(this.#vmId, this.#options.server());
-    if (document !== null) this.#options.onWindow({ document, at: this.#options.now(), positions: this.#current() });
+    if (document === null) return;
+    this.#options.onWindow({ document, at: this.#options.now(), positions: this.#current(), base: window.base });
   }
 }
 
@@ -201,4 +209,12 @@ function isOver({ endsAfter, firstClock, lastClock }: OpenWindow, clock: number)
 /** Milliseconds since boot when journald took the entry; null for lines of a plain file. */
 function clockOf(entry: LogEntry): number | null {
   return "monotonic" in entry && typeof entry.monotonic === "number" ? entry.monotonic / 1000 : null;
+}
+
+/** The wall clock minus CLOCK_MONOTONIC where the line has its time from; null: not known. */
+function baseOf(entry: LogEntry, { monotonic, notBefore, notAfter }: ReadTime): number | null {
+  const clock = clockOf(entry);
+  if (clock !== null) return entry.at === null ? null : entry.at - clock;
+  const since = notBefore === null ? Number.NaN : notAfter - notBefore;
+  return since >= 0 && since <= RECENT_MS ? notAfter - monotonic : null;
 }

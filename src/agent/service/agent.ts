@@ -18,6 +18,7 @@ import { writeFileDurable } from "../store/durable-file.ts";
 import { openIdentity } from "../store/identity.ts";
 import type { DirectoryLock } from "../store/lock.ts";
 import { StorageError } from "../store/storage-error.ts";
+import { baseOfCount, type ClockBase, type WaitingEvidence } from "../uplink/placement.ts";
 import { AgentLog } from "./agent-log.ts";
 import { Delivery } from "./delivery.ts";
 import { LiveCounts } from "./live-counts.ts";
@@ -196,6 +197,7 @@ class Agent {
       conditions,
       guard: this.#guard,
       live: this.#live,
+      mediator: () => this.#delivery.mediator,
       onObserved: (observed) => this.#keepObserved(observed),
       onWindow: (window) => this.#keepWindow(window),
       onCounted: (trace) => this.#keepCounted(trace),
@@ -232,19 +234,13 @@ class Agent {
     });
   }
 
-  #keepWindow({ document, at, positions }: CutWindow): void {
-    const { clock, vmId } = this.#delivery;
-    const placed = {
-      ...document,
-      vm_id: vmId ?? document.vm_id,
-      clock_offset_ms: clock?.offsetMs ?? null,
-      clock_error_ms: clock?.errorMs ?? null,
-    };
-    const trace = this.#live?.cut(placed) ?? null;
-    const joined = trace === null ? null : this.#counted(trace, placed);
+  #keepWindow({ document: logged, at, positions, base }: CutWindow): void {
+    const own = { ...logged, vm_id: this.#delivery.vmId ?? logged.vm_id };
+    const trace = this.#live?.cut(own) ?? null;
+    const document = (trace === null ? null : this.#counted(trace, own, base)) ?? this.#delivery.placed(own, base);
     this.#keep(async () => {
       const covered = { ...this.#covered, log: positions };
-      await this.#delivery.append({ kind: "guest-evidence", at, document: joined ?? placed, position: covered });
+      await this.#delivery.append({ kind: "guest-evidence", at, document, position: covered });
       this.#covered = covered;
     });
   }
@@ -258,7 +254,7 @@ class Agent {
 
   /** It covers nothing of the log. */
   #keepCounted(trace: TraceFacts): void {
-    const document = this.#counted(trace, null);
+    const document = this.#counted(trace, null, null);
     if (document === null) return;
     const at = Date.now();
     this.#write(async () => {
@@ -266,9 +262,10 @@ class Agent {
     });
   }
 
-  #counted(trace: TraceFacts, log: GuestEvidence | null): GuestEvidence | null {
-    const { clock, vmId } = this.#delivery;
-    return countedWindow({ facts: this.#observation.facts, trace, log, vmId, clock });
+  #counted(trace: TraceFacts, log: GuestEvidence | null, base: ClockBase | null): WaitingEvidence | null {
+    const { vmId } = this.#delivery;
+    const document = countedWindow({ facts: this.#observation.facts, trace, log, vmId, clock: null });
+    return document === null ? null : this.#delivery.placed(document, baseOfCount(Date.now() - monotonicMs(), base));
   }
 
   /** How far the log was read since the last window. */

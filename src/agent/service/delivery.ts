@@ -1,3 +1,7 @@
+import type { GuestEvidence } from "../../host/match/guest-evidence.ts";
+import type { Acknowledgement, MediatorRunAnswer } from "../../report/wire/answers.ts";
+import type { ReportBatch } from "../../report/wire/batch.ts";
+import type { MediatorRun } from "../observe/mediator-run.ts";
 import { readEnrolment } from "../settings/enrolment-file.ts";
 import type { Settings } from "../settings/settings.ts";
 import type { AgentIdentity } from "../store/identity.ts";
@@ -5,20 +9,23 @@ import { Spool } from "../store/spool.ts";
 import { type Appended, EntryTooLarge, type NewEntry, type SpoolFound } from "../store/spool-types.ts";
 import type { ClockOffset } from "../uplink/clock.ts";
 import { HostClient } from "../uplink/host-client.ts";
+import {
+  type ClockBase,
+  isCurrent,
+  isFresh,
+  isWaiting,
+  type Measured,
+  placedBatch,
+  placedNow,
+  type WaitingEvidence,
+} from "../uplink/placement.ts";
 import { Sender, type SenderState } from "../uplink/sender.ts";
 import type { AgentLog } from "./agent-log.ts";
+import { monotonicMs } from "./monotonic.ts";
 
 const BYTES_A_MEBIBYTE = 2 ** 20;
 /** How long the first comparison of the clocks may take. */
 const FIRST_CLOCK_MS = 2000;
-/** How far two clocks may drift apart, as a part of the time. */
-const DRIFT = 1e-4;
-
-/** A clock's offset, and when it was measured (milliseconds of a clock that only goes forward). */
-interface Measured {
-  readonly offset: ClockOffset;
-  readonly at: number;
-}
 
 export interface DeliveryOptions {
   readonly settings: Settings;
@@ -35,6 +42,7 @@ export class Delivery {
   #link: { readonly client: HostClient; readonly sender: Sender; readonly stop: AbortController } | null = null;
   #running: Promise<void> = Promise.resolve();
   #clock: Measured | null = null;
+  #mediator: MediatorRun | null = null;
   #noLink = "not connected yet";
   #tooLarge = 0;
   /** Of the disk, as it was last said. */
@@ -74,13 +82,7 @@ export class Delivery {
     const stop = new AbortController();
     const sender = new Sender({
       spool: this.#spool,
-      sink: {
-        postReports: async (batch, signal) => {
-          const { answer, offset } = await client.postReports(batch, signal);
-          if (offset !== null) this.#clock = { offset, at: performance.now() };
-          return { answer };
-        },
-      },
+      sink: { postReports: async (batch, signal) => ({ answer: await this.#post(client, batch, signal) }) },
       vmId: client.vmId,
       // A host that lost its data has a new certificate, and nothing of what was sent before.
       receiver: `${enrolment.value.pin} ${client.vmId}`,
@@ -91,14 +93,8 @@ export class Delivery {
     this.#running = sender.run(stop.signal).catch((error: unknown) => {
       this.#options.log.error({ err: error }, "sending failed");
     });
-    // Before the first evidence is made: without an offset the host cannot place its times. A host that is away is not
-    // waited for: what is seen meanwhile matters more.
-    await client.clockOffset(AbortSignal.any([signal, AbortSignal.timeout(FIRST_CLOCK_MS)])).then(
-      (offset) => {
-        if (offset !== null) this.#clock = { offset, at: performance.now() };
-      },
-      () => {},
-    );
+    // A host that is away is not waited for: what is seen meanwhile is placed when it is sent.
+    await this.#compareClocks(client, AbortSignal.any([signal, AbortSignal.timeout(FIRST_CLOCK_MS)])).catch(() => {});
     this.#options.log.info({ host: client.url, vm: client.vmId }, "reports to");
   }
 
@@ -126,11 +122,16 @@ export class Delivery {
     else this.#options.log.error({ problem, entries: memoryEntries }, "what is seen is kept in memory alone");
   }
 
-  /** How this VM's clock stands to the host's now; null: never compared in this run. */
-  get clock(): ClockOffset | null {
-    if (this.#clock === null) return null;
-    const { offset, at } = this.#clock;
-    return { ...offset, errorMs: offset.errorMs + DRIFT * (performance.now() - at) };
+  /** Evidence with how this VM's clock stood to the host's; where that is not known yet, it is put in when it is sent. */
+  placed(document: GuestEvidence, base: ClockBase | null): WaitingEvidence {
+    const isOfThisBoot = document.boot_id === null || isSameBoot(document.boot_id, this.#options.bootId);
+    const measured = isFresh(this.#clock, monotonicMs()) ? this.#clock : null;
+    return placedNow(document, isOfThisBoot ? base : null, measured);
+  }
+
+  /** As the host told it last; null: it did not, or is another host now. */
+  get mediator(): MediatorRun | null {
+    return this.#mediator;
   }
 
   get vmId(): number | null {
@@ -151,11 +152,32 @@ export class Delivery {
     await this.#spool.close();
   }
 
+  async #post(client: HostClient, batch: ReportBatch, signal: AbortSignal | undefined): Promise<Acknowledgement> {
+    const isOfThisBoot = isSameBoot(batch.boot_id, this.#options.bootId);
+    const begunAt = monotonicMs();
+    const isOld = isWaiting(batch) && !isCurrent(this.#clock, begunAt, Date.now() - begunAt);
+    if (isOfThisBoot && isOld) await this.#compareClocks(client, signal);
+    const begun = monotonicMs();
+    const { answer, offset } = await client.postReports(placedBatch(batch, isOfThisBoot ? this.#clock : null), signal);
+    if (offset !== null) this.#clock = measuredNow(offset);
+    if (answer.mediator !== undefined) this.#mediator = runOf(answer.mediator, begun);
+    return answer;
+  }
+
+  async #compareClocks(client: HostClient, signal: AbortSignal | undefined): Promise<void> {
+    const offset = await client.clockOffset(signal);
+    // Of before, it says nothing of a clock that was set just now.
+    this.#clock = offset === null ? null : measuredNow(offset);
+  }
+
   async #disconnect(): Promise<void> {
     const link = this.#link;
     this.#link = null;
     link?.stop.abort();
     await this.#running;
+    // What comes next may be another host.
+    this.#mediator = null;
+    this.#clock = null;
     link?.client.close();
   }
 }
@@ -163,4 +185,19 @@ export class Delivery {
 function later(ms: number, callback: () => void): () => void {
   const timer = setTimeout(callback, ms);
   return () => clearTimeout(timer);
+}
+
+function measuredNow(offset: ClockOffset): Measured {
+  const at = monotonicMs();
+  return { offset, base: Date.now() - at, at };
+}
+
+/** `begun`: CLOCK_MONOTONIC in milliseconds before the request was sent, and so before the answer was. */
+function runOf({ series, run, began_ms_ago: ago }: MediatorRunAnswer, begun: number): MediatorRun {
+  return { series, run, beganAt: ago === null ? null : begun - ago };
+}
+
+/** The kernel writes it with hyphens, a journal without. */
+function isSameBoot(one: string, other: string): boolean {
+  return one.replaceAll("-", "") === other.replaceAll("-", "");
 }

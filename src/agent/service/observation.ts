@@ -13,6 +13,7 @@ import { ConditionTracker } from "../observe/conditions.ts";
 import { FactsReader } from "../observe/facts-reader.ts";
 import { FollowedLog } from "../observe/followed-log.ts";
 import type { LogPositions } from "../observe/log-position.ts";
+import type { MediatorRun } from "../observe/mediator-run.ts";
 import { agesOf, levelsOf, OBSERVED_CHECKS, type Observed, Observer } from "../observe/observer.ts";
 import { type ProcessLook, ProcessWatch } from "../observe/process-watch.ts";
 import type { RegisterGuard } from "../observe/register-guard.ts";
@@ -34,6 +35,8 @@ export interface ObservationOptions {
   readonly guard: RegisterGuard;
   /** The kernel's counts; null: the settings do not want them. */
   readonly live: LiveCounts | null;
+  /** The mediator's run as the host told it last; null: not known. */
+  readonly mediator: () => MediatorRun | null;
   readonly onObserved: (observed: Observed) => void;
   /** A window that the kernel alone has counted. */
   readonly onCounted: (trace: TraceFacts) => void;
@@ -45,6 +48,8 @@ export interface ObservationOptions {
 
 const TICK_MS = 1000;
 const FIND_LIMIT_MS = 10_000;
+/** How long the first report waits for a log that is long: what is judged then says that it was not read to its end. */
+const FIRST_LOG_MS = 60_000;
 const NOTHING_SEEN: ProcessLook = { processes: null, events: [], doubt: "not looked yet" };
 
 /** Everything that looks, with one set of settings: made anew when they change. */
@@ -68,6 +73,7 @@ export class Observation {
     this.#options = options;
     const { settings, guard, live, onWindow, onObserved, conditions } = options;
     const { unit } = settings.workload;
+    const madeAt = monotonicMs();
     this.#followed = new FollowedLog(unit);
     this.#cutter = new WindowCutter({
       onWindow,
@@ -101,7 +107,8 @@ export class Observation {
       agent: ownProcess(),
       processes: () => this.#look,
       parked: () => this.#schedule.parked(),
-      mediatorEpoch: () => null,
+      isLogRead: () => this.#followed.isRead || monotonicMs() - madeAt > FIRST_LOG_MS,
+      mediator: options.mediator,
       now: Date.now,
       monotonic: monotonicMs,
       newId: () =>

@@ -116,7 +116,10 @@ export class WorkloadLog {
       followed.take(source, item);
     }
     cutter.looked(batch.position);
-    if (!batch.more) this.#readAt.set(source, notAfter);
+    if (!batch.more) {
+      this.#readAt.set(source, notAfter);
+      followed.caughtUp(source);
+    }
     const before = this.#problems.get(source) ?? null;
     if (batch.problem !== before) onProblem(source, batch.problem);
     this.#problems.set(source, batch.problem);

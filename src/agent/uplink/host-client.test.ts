@@ -45,6 +45,27 @@ const enrolmentOf = async (host: TestHost, vm = 11): Promise<Enrolment> => ({
 });
 
 describe("the client, with the real server", () => {
+  it("is told the mediator's run by a host that knows it, with reports and with verdicts", () =>
+    withHost(
+      async (host) => {
+        await using(await enrolmentOf(host), async (client) => {
+          const { answer } = await client.postReports(batch());
+          const seen = await client.verdict({ window: null, waitSeconds: 0 });
+          const told = { series: "0123456789abcdef", run: 3, began_ms_ago: null };
+          assert.deepEqual([answer.mediator, seen.answer.mediator], [told, told]);
+        });
+      },
+      {},
+      { mediatorRun: () => ({ series: "0123456789abcdef", run: 3, beganAt: null }) },
+    ));
+
+  it("works with a host that tells nothing of the mediator's run", () =>
+    withHost(async (host) => {
+      await using(await enrolmentOf(host), async (client) => {
+        assert.equal((await client.postReports(batch())).answer.mediator, undefined);
+      });
+    }));
+
   it("sends a batch once, and again as a duplicate", () =>
     withHost(async (host) => {
       await using(await enrolmentOf(host), async (client) => {

@@ -7,6 +7,8 @@ import {
   type Acknowledgement,
   acknowledgementSchema,
   errorAnswerSchema,
+  TAKES_HEADER,
+  TAKES_MEDIATOR_RUN,
   timeAnswerSchema,
   type VerdictAnswer,
   verdictAnswerSchema,
@@ -192,6 +194,7 @@ export class HostClient {
           authorization: `Bearer ${this.#enrolment.token}`,
           accept: "application/json",
           "user-agent": `vgpu-agent/${TOOL_VERSION}`,
+          [TAKES_HEADER]: TAKES_MEDIATOR_RUN,
           ...(body === null
             ? {}
             : {

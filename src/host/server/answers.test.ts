@@ -5,7 +5,7 @@ import { mediatorGone } from "../../../test/fixtures/reports.ts";
 import { errorOf, refusedOf, withClient } from "../../../test/support/guest-client.ts";
 import { BOOT_ID, batchOf, evidenceDocument, evidenceEntry } from "../../../test/support/host-client.ts";
 import { wasRead } from "../../facts/reading.ts";
-import { verdictAnswerSchema } from "../../report/wire/answers.ts";
+import { acknowledgementSchema, TAKES_HEADER, verdictAnswerSchema } from "../../report/wire/answers.ts";
 import { noEvidence } from "../match/guest-evidence.ts";
 import { HostState } from "../match/host-state.ts";
 import { match } from "../match/matcher.ts";
@@ -151,5 +151,26 @@ test("the mediator's health is in each verdict answer, and nothing in it is of a
     },
     {},
     { health },
+  );
+});
+
+test("the mediator's run is told to those who say that they understand it, and to nobody else", () => {
+  const series = "0123456789abcdef";
+  const mediatorRun = () => ({ series, run: 3, beganAt: Date.now() - 60_000 });
+  return withClient(
+    async ({ send, get }) => {
+      const takes = { [TAKES_HEADER]: "mediator-run" };
+      const { mediator } = acknowledgementSchema.parse((await send(batchOf([evidenceEntry(1)]), takes)).body);
+      assert.deepEqual([mediator?.series, mediator?.run], [series, 3]);
+      const ago = mediator?.began_ms_ago ?? assert.fail();
+      assert.ok(ago >= 60_000 && ago < 70_000, `${ago} ms`);
+      const older = await send(batchOf([evidenceEntry(2)]));
+      assert.equal("mediator" in acknowledgementSchema.parse(older.body), false);
+      const strange = await send(batchOf([evidenceEntry(3)]), { [TAKES_HEADER]: "something newer" });
+      assert.equal("mediator" in strange.body, false);
+      assert.equal("mediator" in (await get("/v1/vms/11/verdict")).body, false);
+    },
+    {},
+    { mediatorRun },
   );
 });

@@ -1,6 +1,11 @@
 import type { Socket } from "node:net";
 import Fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
-import type { HostAnswer } from "../../report/wire/answers.ts";
+import {
+  type HostAnswer,
+  type MediatorRunAnswer,
+  TAKES_HEADER,
+  TAKES_MEDIATOR_RUN,
+} from "../../report/wire/answers.ts";
 import { vmOfToken } from "../enrolment/tokens.ts";
 import { StoreError } from "../store/errors.ts";
 import type { HostStore } from "../store/store.ts";
@@ -25,6 +30,12 @@ export interface ServerOptions {
   readonly limits?: Partial<ServerLimits>;
   readonly events?: ServerEvents;
   readonly health?: HealthOfVm;
+  /** The mediator's run as it is known now; `beganAt`: milliseconds since 1970, at the earliest. */
+  readonly mediatorRun?: () => {
+    readonly series: string;
+    readonly run: number;
+    readonly beganAt: number | null;
+  } | null;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
 }
@@ -63,7 +74,7 @@ const BEARER = /^Bearer ([A-Za-z0-9_-]{1,128})$/;
 /** Listens, and answers guests. Throws CannotListen. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const limits = { ...SERVER_LIMITS, ...options.limits };
-  const { store, events = NO_EVENTS, health = () => null, now = Date.now } = options;
+  const { store, events = NO_EVENTS, health = () => null, mediatorRun = () => null, now = Date.now } = options;
   const guard = new Guard(limits, () => performance.now());
   const bell = new ResultBell();
   const callers = new WeakMap<FastifyRequest, Caller>();
@@ -99,6 +110,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
 
   const clockOf = (caller: Caller | undefined) => ({ received_at: caller?.receivedAt ?? now(), sent_at: now() });
+  /** For those who understand it: the answers' schemas take nothing that they do not know. */
+  const runFor = (request: FastifyRequest, sentAt: number): { readonly mediator?: MediatorRunAnswer } => {
+    const known = request.headers[TAKES_HEADER] === TAKES_MEDIATOR_RUN ? mediatorRun() : null;
+    if (known === null) return {};
+    const { series, run, beganAt } = known;
+    return { mediator: { series, run, began_ms_ago: beganAt === null ? null : Math.max(0, sentAt - beganAt) } };
+  };
   const errorAnswer = (refusal: Refusal, caller: Caller | undefined): HostAnswer => ({
     schema: "vgpu-agent/error/1",
     error: refusal.code,
@@ -177,7 +195,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const seconds = (performance.now() - begun) / 1000;
     const { accepted, duplicates } = answer;
     events.received({ vmId: view.vmId, accepted: accepted.length, duplicates: duplicates.length, seconds });
-    return { ...answer, clock: clockOf(caller) };
+    const clock = clockOf(caller);
+    return { ...answer, ...runFor(request, clock.sent_at), clock };
   });
   app.get<{ Params: { vm: string } }>("/v1/vms/:vm/verdict", async (request): Promise<HostAnswer> => {
     const caller = callerOf(request);
@@ -189,7 +208,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       const signal = AbortSignal.any([gone.signal, ending.signal]);
       const asked = { vm: request.params.vm, query: request.query };
       const waiting = { bell, mostSeconds: limits.waitSeconds, signal, health };
-      return { ...(await answerVerdict(view, asked, waiting)), clock: clockOf(caller) };
+      const answer = await answerVerdict(view, asked, waiting);
+      const clock = clockOf(caller);
+      return { ...answer, ...runFor(request, clock.sent_at), clock };
     } finally {
       request.raw.socket.off("close", end);
     }

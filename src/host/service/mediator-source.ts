@@ -9,6 +9,7 @@ import { parseFollowerState } from "../mediator-log/state.ts";
 import type { Span } from "../store/store.ts";
 import { affordable } from "./affordable.ts";
 import type { HostLogSource, Joined, JoinedOperation, LogFollowing, LogPoll, PendingEvidence } from "./log-source.ts";
+import { type MediatorRun, MediatorRuns } from "./mediator-runs.ts";
 
 /** How long after evidence came the log may still bring its last lines, milliseconds: the mediator writes buffered. */
 const SETTLE_MS = 2000;
@@ -30,6 +31,7 @@ export interface MediatorSourceOptions {
 export class MediatorSource implements HostLogSource {
   readonly #host = new HostState();
   readonly #health = new LogHealthBuilder();
+  readonly #runs: MediatorRuns;
   readonly #follower: LogFollower;
   readonly #now: () => number;
   #isCaughtUp = false;
@@ -40,11 +42,13 @@ export class MediatorSource implements HostLogSource {
   constructor(path: string, { now, saved }: MediatorSourceOptions) {
     this.#now = now;
     const state = parseFollowerState(saved);
+    this.#runs = new MediatorRuns(saved);
     this.#follower = new LogFollower(
       path,
       (event) => {
         this.#host.add(event);
         this.#health.take(event);
+        this.#runs.take(event, this.#follower.isReplaying);
         if (event.kind === "unread") this.#unread += event.end - event.at;
       },
       { now, mostBytesAPoll: MOST_A_POLL, ...(state === null ? {} : { state, again: true }) },
@@ -57,12 +61,15 @@ export class MediatorSource implements HostLogSource {
     const { bytes, more, problem } = this.#follower.poll();
     this.#isCaughtUp = !more && !this.#follower.isReplaying;
     this.#problem = problem;
-    if (this.#isCaughtUp && problem === null && this.#follower.behind() !== null) this.#readAt = before;
+    if (this.#isCaughtUp && problem === null && this.#follower.behind() !== null) {
+      this.#readAt = before;
+      this.#runs.looked(before);
+    }
     return { bytes, notUnderstood: this.#unread, more, problem };
   }
 
   state(): unknown {
-    return this.#follower.state();
+    return { ...this.#follower.state(), runs: this.#runs.state() };
   }
 
   following(): LogFollowing {
@@ -76,6 +83,11 @@ export class MediatorSource implements HostLogSource {
 
   health(): LogHealth | null {
     return this.#isCaughtUp ? this.#health.facts() : null;
+  }
+
+  /** Null: the log was not read to its end yet. */
+  mediatorRun(): MediatorRun | null {
+    return this.#readAt === null ? null : this.#runs.current;
   }
 
   settledUntil(): number | null {

@@ -14,6 +14,35 @@ export const clockSchema = z.strictObject({
   sent_at: time.describe("the same, when this answer was written"),
 });
 
+/** A guest that understands the run of the mediator in an answer says so in this header of its request; others are not told. */
+export const TAKES_HEADER = "vgpu-agent-takes";
+export const TAKES_MEDIATOR_RUN = "mediator-run";
+
+/** Which of its mediator's runs the host is in, by the beginnings that the mediator's log tells. */
+export const mediatorRunSchema = z.strictObject({
+  series: z
+    .string()
+    .regex(/^[0-9a-f]{16}$/)
+    .describe("names one counting of runs: numbers of two series cannot be compared"),
+  run: z
+    .number()
+    .int()
+    .nonnegative()
+    .describe("beginnings that were seen in this series. A higher number: another run began; the same: none was seen"),
+  began_ms_ago: z
+    .number()
+    .int()
+    .nonnegative()
+    .nullable()
+    .describe("milliseconds before sent_at: no earlier did this run begin; null: it is not known"),
+});
+
+const mediatorRun = mediatorRunSchema
+  .optional()
+  .describe(
+    `only where the request says ${TAKES_HEADER}: ${TAKES_MEDIATOR_RUN}, and the host follows the log to its end`,
+  );
+
 /** Why an entry was not taken. It will not be taken when it is sent again either. */
 export const ENTRY_REFUSALS = ["malformed", "unknown-version", "too-large", "other-vm", "out-of-time", "gaps"] as const;
 
@@ -35,6 +64,7 @@ export const acknowledgementSchema = z.strictObject({
   ),
   accepted_up_to: sequence.describe("every number of this agent and boot up to this one is held; 0: not even 1"),
   highest: sequence.describe("the highest number held: what lies between was not sent, refused, or is under way"),
+  mediator: mediatorRun,
   clock: clockSchema,
 });
 
@@ -71,6 +101,7 @@ export const verdictAnswerSchema = z.strictObject({
     .nullable()
     .describe("a vgpu-agent/match/1 document; null unless the state is ready"),
   health: hostHealthSchema.nullable().describe("null: the host did not look at its mediator"),
+  mediator: mediatorRun,
   clock: clockSchema,
 });
 
@@ -110,6 +141,7 @@ export const hostAnswerSchema = z.discriminatedUnion("schema", [
 export type Clock = z.infer<typeof clockSchema>;
 export type Acknowledgement = z.infer<typeof acknowledgementSchema>;
 export type EntryRefusal = (typeof ENTRY_REFUSALS)[number];
+export type MediatorRunAnswer = z.infer<typeof mediatorRunSchema>;
 export type HostHealth = z.infer<typeof hostHealthSchema>;
 export type VerdictAnswer = z.infer<typeof verdictAnswerSchema>;
 export type ErrorAnswer = z.infer<typeof errorAnswerSchema>;
