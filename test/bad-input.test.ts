@@ -169,6 +169,10 @@ describe("a command line that cannot be meant", () => {
     ["a pid that is none", ["doctor", "--pid", "x"], /pid/],
     ["two formats", ["doctor", "--json", "--short"], /exclusive/],
     ["a unit that is no unit", ["doctor", "--unit", "a; rm -rf /"], /unit/],
+    ["a unit without a name", ["doctor", "--unit", ""], /--unit "": not a unit's name/],
+    ["a unit that was forgotten", ["doctor", "--unit", "--short"], /following: unit/],
+    ["a log that was forgotten", ["doctor", "--json", "--log"], /following: log/],
+    ["a root that was forgotten", ["calls", "--root"], /following: root/],
   ];
   for (const [name, args, says] of cases) {
     it(`${name}: exit 2, one line that says what`, async () => {

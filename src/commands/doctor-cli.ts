@@ -24,7 +24,14 @@ export function doctorCommand(command: Argv, end: (exitCode: number) => void): A
           describe: "ask this counterpart, which this VM is enrolled with, for its record of the same calls",
         })
         .option("no-host", { describe: "ask none, although this VM is enrolled" })
-        .option("enrolment", { type: "string", describe: "the file that `vgpu-agent enroll` wrote" })
+        .option("enrolment", {
+          type: "string",
+          describe: "the file that `vgpu-agent enroll` wrote; by default the one that the settings name",
+        })
+        .option("config", {
+          type: "string",
+          describe: "the service's settings, for their host.enrolment; by default /etc/vgpu-agent/agent.toml",
+        })
         .option("mediator-log", {
           type: "string",
           describe: "compare with the mediator's log, where it can be read here",
@@ -40,6 +47,7 @@ export function doctorCommand(command: Argv, end: (exitCode: number) => void): A
         .option("color", { type: "boolean", describe: "colour; by default only on a terminal" })
         .conflicts("json", ["format", "short"])
         .conflicts("short", "format")
+        .conflicts("config", "enrolment")
         .example("$0 doctor", "judge this VM (as root, to see everything)")
         .example("$0 doctor --live 10", "the same, with the calls of ten seconds: run a request meanwhile")
         .example("$0 doctor --host https://10.0.0.1:8443 --live 10", "guest and host side by side, of these seconds")
@@ -70,7 +78,7 @@ export function doctorCommand(command: Argv, end: (exitCode: number) => void): A
         log: argv.log ?? null,
         live: liveSpan(argv.live, [argv.root, argv.journal, argv.log]),
         mediatorLog: argv["mediator-log"] ?? null,
-        host: hostRequest(argv.host, argv.enrolment, [argv.root, argv["mediator-log"]]),
+        host: hostRequest(argv.host, argv, [argv.root, argv["mediator-log"]]),
         selection,
         format,
         render: {
@@ -105,10 +113,11 @@ function liveSpan(seconds: number | undefined, elsewhere: readonly (string | und
 /** `host` is false for --no-host, whatever its type says. Null: no host is asked. */
 function hostRequest(
   host: unknown,
-  enrolment: string | undefined,
+  { enrolment, config }: { readonly enrolment?: string | undefined; readonly config?: string | undefined },
   [root, mediatorLog]: readonly [string | undefined, string | undefined],
 ): HostRequest | null {
   if (enrolment === "") throw new UsageError("--enrolment takes the name of a file");
+  if (config === "") throw new UsageError("--config takes the name of a file");
   const url = typeof host === "string" ? host : null;
   if (url === "") throw new UsageError("--host takes the address of the counterpart: https://HOST:PORT");
   if (host === false && enrolment !== undefined) throw new UsageError("--no-host asks none: leave out --enrolment");
@@ -120,7 +129,7 @@ function hostRequest(
     throw new UsageError("--host and --mediator-log are two ways to the same record: leave one out");
   }
   if (host === false || root !== undefined || mediatorLog !== undefined) return null;
-  return { url, enrolment: enrolment ?? null };
+  return { url, enrolment: enrolment ?? null, config: config ?? null };
 }
 
 function words(values: readonly string[]): string[] {

@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type Evidence, evidenceOfFacts, type ReadLogs } from "../agent/evidence/evidence-of-facts.ts";
 import { readEnrolment } from "../agent/settings/enrolment-file.ts";
-import { ENROLMENT_FILE } from "../agent/settings/enrolment-path.ts";
 import { awaitResult, type Joined } from "../agent/uplink/await-result.ts";
 import { type ClockOffset, spanning } from "../agent/uplink/clock.ts";
 import { HostClient } from "../agent/uplink/host-client.ts";
@@ -42,14 +41,15 @@ const NOT_CONFIRMED =
 const UUID_PARTS = /^(\w{8})(\w{4})(\w{4})(\w{4})(\w{12})$/;
 
 /**
- * The counterpart of a VM that is enrolled; a reading that says why there is none to ask. Throws UsageError where the one
+ * The counterpart of a VM that is enrolled, by the file at `place`; a reading that says why there is none to ask. Throws UsageError where the one
  * that was named cannot be meant.
  */
 export async function openCounterpart(
   { url, enrolment }: HostRequest,
+  place: string,
   options: CounterpartOptions,
 ): Promise<Counterpart | NotRead> {
-  const read = await readEnrolment(enrolment ?? ENROLMENT_FILE);
+  const read = await readEnrolment(place);
   if (read.state !== "read") {
     const isNamed = url !== null || enrolment !== null;
     if (!isNamed || read.state === "denied")

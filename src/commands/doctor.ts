@@ -1,4 +1,3 @@
-import { lstatSync } from "node:fs";
 import { ENROLMENT_FILE } from "../agent/settings/enrolment-path.ts";
 import { runChecks, type Selection, UnknownCheck } from "../checks/engine.ts";
 import { CHECKS } from "../checks/registry.ts";
@@ -10,6 +9,7 @@ import { collect } from "../sensors/collect.ts";
 import { judge } from "../verdict/verdict.ts";
 import { TOOL_VERSION } from "../version.ts";
 import type { Counterpart } from "./doctor-counterpart.ts";
+import { enrolmentPlace, mayBeThere } from "./enrolment-place.ts";
 import type { HostRequest } from "./host-request.ts";
 import { startProgress } from "./progress.ts";
 import type { Window } from "./time-option.ts";
@@ -103,19 +103,13 @@ async function openHost(
   onStep: (name: string) => void,
 ): Promise<Counterpart | NotRead | null> {
   if (request === null) return null;
-  if (request.url === null && request.enrolment === null && !isEnrolled()) return null;
+  const place = request.enrolment ?? (await enrolmentPlace(request.config));
+  if (typeof place !== "string") return place;
+  const isNamed = request.url !== null || request.enrolment !== null;
+  if (!isNamed && place === ENROLMENT_FILE && !mayBeThere(place)) return null;
   // Only now: who asks no host does not wait for what does.
   const { openCounterpart } = await import("./doctor-counterpart.ts");
-  return await openCounterpart(request, { onStep });
-}
-
-/** False only where there certainly is no enrolment. */
-function isEnrolled(): boolean {
-  try {
-    return lstatSync(ENROLMENT_FILE, { throwIfNoEntry: false }) !== undefined;
-  } catch {
-    return true;
-  }
+  return await openCounterpart(request, place, { onStep });
 }
 
 /** Adds what the mediator's log says of the same calls, where one was given. */

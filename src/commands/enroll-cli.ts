@@ -19,7 +19,15 @@ export function enrollCommand(command: Argv, end: (exitCode: number) => void): A
           describe:
             "what `vgpu-agent host enroll` printed on the host; without it, or with -, it is read from standard input",
         })
-        .option("enrolment", { type: "string", describe: `the file to write; by default ${ENROLMENT_FILE}` })
+        .option("enrolment", {
+          type: "string",
+          describe: `the file to write; by default host.enrolment of the settings: ${ENROLMENT_FILE}`,
+        })
+        .option("config", {
+          type: "string",
+          describe: "the service's settings, for their host.enrolment; by default /etc/vgpu-agent/agent.toml",
+        })
+        .conflicts("config", "enrolment")
         .option("force", {
           type: "boolean",
           default: false,
@@ -38,12 +46,13 @@ export function enrollCommand(command: Argv, end: (exitCode: number) => void): A
         ),
     async (argv) => {
       const { CannotEnroll, enroll } = await import("./enroll.ts");
-      const { word, enrolment, force, offline } = argv;
+      const { word, enrolment, config, force, offline } = argv;
       if (enrolment === "") throw new UsageError("--enrolment takes the name of a file");
+      if (config === "") throw new UsageError("--config takes the name of a file");
       try {
         // A lone "-" comes as "".
         const text = word === undefined || word === "-" || word === "" ? await standardInput() : word;
-        await printAll(await enroll({ word: text, file: enrolment ?? null, force, offline }));
+        await printAll(await enroll({ word: text, file: enrolment ?? null, config: config ?? null, force, offline }));
       } catch (error) {
         if (!(error instanceof CannotEnroll)) throw error;
         process.stderr.write(`vgpu-agent: ${error.message}\n`);

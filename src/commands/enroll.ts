@@ -1,5 +1,4 @@
 import { readEnrolment, writeEnrolment } from "../agent/settings/enrolment-file.ts";
-import { ENROLMENT_FILE } from "../agent/settings/enrolment-path.ts";
 import type { ClockOffset } from "../agent/uplink/clock.ts";
 import { HostClient } from "../agent/uplink/host-client.ts";
 import { HostRefused, HostUnreachable, isHostError } from "../agent/uplink/host-errors.ts";
@@ -7,14 +6,17 @@ import { errnoOf } from "../facts/reading.ts";
 import { visible } from "../report/text.ts";
 import { type Enrolment, InvalidEnrolment, parseEnrolment } from "../report/wire/enrolment-string.ts";
 import { PinMismatch } from "../report/wire/pinned-agent.ts";
+import { enrolmentPlace } from "./enrolment-place.ts";
 
 /** `vgpu-agent enroll`: the only command of the doctor's kind that writes; it writes one file. */
 
 export interface EnrollOptions {
   /** What the host's operator handed over. */
   readonly word: string;
-  /** Where it is kept; null: where the service and the doctor look for it. */
+  /** Where it is kept; null: where the service and the doctor look for it, by the settings. */
   readonly file: string | null;
+  /** The file of the settings; null: the installed one. */
+  readonly config: string | null;
   /** Take the place of the enrolment with another host, or of one that cannot be read. */
   readonly force: boolean;
   /** Do not ask the host. */
@@ -25,9 +27,9 @@ export interface EnrollOptions {
 export class CannotEnroll extends Error {}
 
 /** Gives what was done, for people. Throws CannotEnroll. */
-export async function enroll({ word, file, force, offline }: EnrollOptions): Promise<string> {
-  const path = file ?? ENROLMENT_FILE;
+export async function enroll({ word, file, config, force, offline }: EnrollOptions): Promise<string> {
   const enrolment = parsed(word);
+  const path = file ?? (await placeOf(config));
   if (!force) await assertReplaceable(path, enrolment);
   const said = offline
     ? "The host was not asked (--offline): whether it takes the token shows at the first report."
@@ -41,8 +43,14 @@ export async function enroll({ word, file, force, offline }: EnrollOptions): Pro
   return (
     `Wrote ${visible(path)} (mode 0600: it has the token).\n` +
     `This machine is VM ${vm} and reports to ${visible(url)}.\n${said}\n` +
-    "Next: vgpu-agent doctor\n"
+    `Next: vgpu-agent doctor${file === null ? "" : ` --enrolment ${visible(file)}`}${config === null ? "" : ` --config ${visible(config)}`}\n`
   );
+}
+
+async function placeOf(config: string | null): Promise<string> {
+  const place = await enrolmentPlace(config);
+  if (typeof place === "string") return place;
+  throw new CannotEnroll(`${visible(place.detail)}. Nothing was written`);
 }
 
 function parsed(word: string): Enrolment {

@@ -36,7 +36,9 @@ export function hostServeCommands(command: Argv, end: (exitCode: number) => void
           .example("$0 host", "receive on all addresses, port 8443")
           .example("$0 host --mediator-log /tmp/mediator.log", "the same, and join")
           .example("$0 host --listen 10.0.0.1:8443 --data /srv/vgpu-host", "one address, another directory")
-          .epilogue("Logs to stderr, one line of JSON each. SIGTERM and SIGINT end it cleanly."),
+          .epilogue(
+            "Logs to stderr, one line of JSON each. SIGTERM and SIGINT end it cleanly. Exit code: 0 told to end, 1 cannot run (stderr says why), 2 usage.",
+          ),
       async (argv) => {
         const { hostListen } = await import("./host-listen.ts");
         const ending = new AbortController();
@@ -68,7 +70,10 @@ export function hostServeCommands(command: Argv, end: (exitCode: number) => void
           .option("expires", { type: "string", describe: "30d, 12h; without it: never" })
           .option("data", DATA)
           .example("$0 host enroll --vm 11 --url https://10.0.0.1:8443", "print the word for VM 11")
-          .example("$0 host enroll --vm 11 --expires 30d", "a token for a month"),
+          .example("$0 host enroll --vm 11 --expires 30d", "a token for a month")
+          .epilogue(
+            "Writes the token to the store, which is made when there is none: run this as the service's own user. The word is printed once, on stdout: it is secret. Exit code: 0 made, 1 not made (stderr says why), 2 usage.",
+          ),
       async (argv) => {
         const { enroll } = await import("./host-tokens.ts");
         const { isHttpsOrigin } = await import("../report/wire/enrolment-string.ts");
@@ -90,7 +95,9 @@ export function hostServeCommands(command: Argv, end: (exitCode: number) => void
       (tokens) =>
         tokens
           .option("data", DATA)
-          .option("json", { type: "boolean", default: false, describe: "print one JSON document" }),
+          .option("json", { type: "boolean", default: false, describe: "print one JSON document" })
+          .example("$0 host tokens", "who is enrolled, since when and until when")
+          .epilogue("Exit code: 0 listed, 1 the store cannot be read (stderr says why), 2 usage."),
       async (argv) => {
         const { tokensText } = await import("./host-tokens.ts");
         await orSay(end, async () => printAll(await tokensText(argv.data, argv.json)));
@@ -102,7 +109,9 @@ export function hostServeCommands(command: Argv, end: (exitCode: number) => void
       (revoking) =>
         revoking
           .positional("token", { type: "string", demandOption: true, describe: "its id, as `host tokens` shows it" })
-          .option("data", DATA),
+          .option("data", DATA)
+          .example("$0 host revoke 3410c256", "refused from the next request on; the running host need not be told")
+          .epilogue("Exit code: 0 taken back, 1 there is no such token (stderr says so), 2 usage."),
       async (argv) => {
         const { revoke } = await import("./host-tokens.ts");
         await orSay(end, async () => {

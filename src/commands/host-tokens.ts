@@ -1,8 +1,12 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { loadIdentity, prepareDataDirectory } from "../host/enrolment/identity.ts";
 import { issueToken, stateOf } from "../host/enrolment/tokens.ts";
 import { SqliteStore } from "../host/store/sqlite.ts";
 import { formatEnrolment } from "../report/wire/enrolment-string.ts";
+
+/** Who lists makes no store: one of root's would be closed to the service's own user. */
+const hasStore = (data: string): boolean => existsSync(join(data, "host.db"));
 
 async function withStore<T>(data: string, use: (store: SqliteStore) => Promise<T>): Promise<T> {
   prepareDataDirectory(data);
@@ -39,6 +43,13 @@ export async function enroll({ data, vm, url, expiresMs }: EnrollOptions): Promi
 
 /** The tokens as a table, or as JSON; no secret is in either. */
 export async function tokensText(data: string, json: boolean): Promise<string> {
+  if (!hasStore(data)) {
+    // One that is somebody else's may have a store that cannot be seen.
+    if (existsSync(data)) prepareDataDirectory(data);
+    return json
+      ? "[]\n"
+      : `No VM is enrolled: there is no store in ${data}. Enrol one with: vgpu-agent host enroll --vm 11\n`;
+  }
   return await withStore(data, async (store) => {
     const now = Date.now();
     const tokens = (await store.listTokens()).map((token) => ({
@@ -59,5 +70,6 @@ export async function tokensText(data: string, json: boolean): Promise<string> {
 
 /** False: there is no such token, or it was revoked before. */
 export async function revoke(data: string, id: string): Promise<boolean> {
+  if (!hasStore(data)) return false;
   return await withStore(data, async (store) => await store.revokeToken(id, Date.now()));
 }
