@@ -89,7 +89,8 @@ function isDev(entry: unknown): boolean {
   return typeof entry === "object" && entry !== null && "dev" in entry && entry.dev === true;
 }
 
-async function makeExt4(tree: string, image: string, size: string): Promise<void> {
+/** An image of a directory's content; SIZE as mke2fs(8) takes it. */
+export async function makeExt4(tree: string, image: string, size: string): Promise<void> {
   const options = ["-q", "-F", "-t", "ext4", "-m", "0", "-O", "^has_journal", "-d", tree];
   await runOrThrow("/sbin/mke2fs", [...options, image, size], { timeoutMs: 120_000 });
 }

@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
-import { mkdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Duplex } from "node:stream";
 import type { HostBehaviour } from "./device/mediator.ts";
 import { serveDevice } from "./device/qemu-peer.ts";
 import { DeviceTrace } from "./device/trace.ts";
 import { type DeviceSpec, VgpuDevice } from "./device/vgpu.ts";
-import { kernel, systemImage, toolsImage } from "./images.ts";
+import { kernel, makeExt4, systemImage, toolsImage } from "./images.ts";
 import { type GuestFiles, stageCheckout, stageFiles, standInFiles } from "./payload.ts";
 import { dieWithParent, ended, runOrThrow } from "./process.ts";
 import { ResultFiles, readStepResults, type StepResult } from "./results.ts";
@@ -22,6 +22,8 @@ export interface Step {
   readonly timeoutS?: number;
   /** Behaviour of the host behind the device from the start of this step on. */
   readonly host?: HostBehaviour;
+  /** With systemd: the VM is restarted after it, with the same disk, and the next step runs in the new boot. */
+  readonly reboots?: boolean;
 }
 
 export interface VmSpec {
@@ -32,6 +34,8 @@ export interface VmSpec {
   readonly kernelArgs?: readonly string[];
   /** Files to add by absolute path; unit files go to /etc/systemd/system. */
   readonly files?: GuestFiles;
+  /** Files by name, without directories, on a read-only disk of their own at /media: copying big ones would hold up the boot. */
+  readonly media?: GuestFiles;
   readonly steps: readonly Step[];
   /** Absolute paths or bash globs of what to bring back; directories come whole. */
   readonly collect?: readonly string[];
@@ -49,7 +53,7 @@ export interface VmRun {
   /** The kernel's console. */
   readonly serial: string;
   readonly timedOut: boolean;
-  /** From QEMU's start to the first step. */
+  /** From QEMU's start to the first step of the first boot. */
   readonly bootMs: number;
   readonly durationMs: number;
 }
@@ -60,6 +64,9 @@ const DEVICE_SLOT = "05.0";
 const DISK_SLOT = "06.0";
 const MEMORY_MIB = 768;
 const RESULT_DISK_BYTES = 512 << 20;
+const MEDIA_SLACK_MIB = 16;
+/** Without what only hardware does cheaply (protection keys, SMAP, five levels of page tables): a boot with it takes longer. */
+const CPU = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt";
 const DEFAULT_TIMEOUT_MS = 120_000;
 const DEFAULT_STEP_LIMIT_S = 60;
 
@@ -77,6 +84,7 @@ export async function bootVm(spec: VmSpec): Promise<VmRun> {
       `${join(scratch, "payload.img")},snapshot=on`,
       `${tools},snapshot=on`,
       join(scratch, "results.img"),
+      ...(spec.media === undefined ? [] : [`${await mediaImage(scratch, spec.media)},snapshot=on`]),
     ];
     const outcome = await runQemu(scratch, spec, vmlinuz, disks);
     const results = join(scratch, "results");
@@ -103,12 +111,13 @@ async function writePayload(scratch: string, spec: VmSpec, modules: readonly str
   await stageFiles(stage, await standInFiles());
   await stageFiles(stage, Object.fromEntries(modules.map((from) => [`/bench/modules/${basename(from)}`, { from }])));
   if (spec.image === "systemd") await stageFiles(stage, STEPS_UNIT);
-  const steps = spec.steps.flatMap(({ name, run, timeoutS }, index) => {
+  const steps = spec.steps.flatMap(({ name, run, timeoutS, reboots }, index) => {
     const dir = `/bench/steps/${String(index).padStart(3, "0")}`;
     return [
       [`${dir}/name`, name],
       [`${dir}/run`, run],
       [`${dir}/limit`, `${timeoutS ?? DEFAULT_STEP_LIMIT_S}`],
+      ...(reboots === true ? [[`${dir}/reboots`, ""]] : []),
     ];
   });
   await stageFiles(stage, {
@@ -119,6 +128,16 @@ async function writePayload(scratch: string, spec: VmSpec, modules: readonly str
   });
   const payload = join(scratch, "payload.img");
   await runOrThrow("tar", ["--no-overwrite-dir", "-C", stage, "-cf", payload, "."]);
+}
+
+async function mediaImage(scratch: string, files: GuestFiles): Promise<string> {
+  const [tree, image] = [join(scratch, "media"), join(scratch, "media.img")];
+  await stageFiles(tree, files);
+  const sizes = await Promise.all((await readdir(tree)).map(async (name) => (await stat(join(tree, name))).size));
+  const bytes = sizes.reduce((sum, size) => sum + size, 0);
+  await makeExt4(tree, image, `${Math.ceil(bytes / 2 ** 20) + MEDIA_SLACK_MIB}M`);
+  await rm(tree, { recursive: true });
+  return image;
 }
 
 const STEPS_UNIT: GuestFiles = {
@@ -190,9 +209,12 @@ async function runQemu(scratch: string, spec: VmSpec, vmlinuz: string, disks: re
 
 /** Stock QEMU 7.2 under TCG: the x-pci-proxy-dev of other versions does not work, nor does a nested KVM everywhere. */
 function qemuArguments(scratch: string, spec: VmSpec, vmlinuz: string, disks: readonly string[]): string[] {
+  const reboots = spec.steps.some((step) => step.reboots === true);
   const memory = `memory-backend-memfd,id=ram,size=${MEMORY_MIB}M,share=on`;
   const append = [
-    "root=/dev/nvme0n1 rw rootfstype=ext4 init=/bench/init.sh console=ttyS0 quiet panic=-1 net.ifnames=0",
+    "root=/dev/nvme0n1 rw rootfstype=ext4 init=/bench/init.sh console=ttyS0 quiet net.ifnames=0",
+    // A panic ends the VM at once; one that may be restarted stays, with what it said, until its limit.
+    reboots ? "panic=0" : "panic=-1",
     "mitigations=off tsc=reliable no_timer_check",
     ...(spec.kernelArgs ?? []),
   ].join(" ");
@@ -203,13 +225,14 @@ function qemuArguments(scratch: string, spec: VmSpec, vmlinuz: string, disks: re
       "-accel",
       "tcg",
       "-cpu",
-      "max",
+      CPU,
       "-smp",
       `${spec.cpus ?? 1}`,
       "-m",
       `${MEMORY_MIB}`,
     ],
-    ...["-object", memory, "-M", "q35,memory-backend=ram", "-display", "none", "-monitor", "none", "-no-reboot"],
+    ...["-object", memory, "-M", "q35,memory-backend=ram", "-display", "none", "-monitor", "none"],
+    ...(reboots ? [] : ["-no-reboot"]),
     ...["-serial", `file:${join(scratch, "serial.log")}`],
     ...["-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control"],
     ...["-device", `nvme,id=disks,serial=bench,addr=${DISK_SLOT}`],

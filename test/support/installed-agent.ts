@@ -46,14 +46,40 @@ export async function enrol(box: Container): Promise<void> {
   await must(box, "systemctl reload vgpu-agent.service");
 }
 
-const rowSchema = z.object({ agent_id: z.string(), seq: z.number(), kind: z.string(), document: z.string() });
+const rowSchema = z.object({
+  agent_id: z.string(),
+  boot_id: z.string(),
+  seq: z.number(),
+  kind: z.string(),
+  document: z.string(),
+});
 export type StoredEntry = z.infer<typeof rowSchema>;
-const SQL = "select agent_id, seq, kind, document from reports join boots using (boot) order by id";
-const SCRIPT = `const { DatabaseSync } = require("node:sqlite");
+const SQL = "select agent_id, boot_id, seq, kind, document from reports join boots using (boot) order by id";
+const OPEN = `const { DatabaseSync } = require("node:sqlite");
 const store = new DatabaseSync("/var/lib/vgpu-host/host.db", { readOnly: true });
-console.log(JSON.stringify(store.prepare("${SQL}").all()));`;
+const rows = () => store.prepare("${SQL}").all();`;
+const PRINT = "console.log(JSON.stringify(rows()));";
+const node = (script: string) => `/usr/lib/vgpu-agent/node/bin/node --no-warnings -e '${OPEN}${script}'`;
 /** Prints what the host's store has, as JSON. */
-export const DUMP_STORE = `/usr/lib/vgpu-agent/node/bin/node --no-warnings -e '${SCRIPT}'`;
+export const DUMP_STORE = node(PRINT);
+
+const LOOK_EVERY_MS = 500;
+const AWAIT_LIMIT_MS = 130_000;
+const AWAIT = `const boot = require("node:fs").readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim().replaceAll("-", "");
+const wanted = (row) => row.boot_id.replaceAll("-", "") === boot && row.kind === "report" && row.document.includes(process.argv[1]);
+const look = () => {
+  const found = rows().some(wanted), late = performance.now() > ${AWAIT_LIMIT_MS};
+  if (!found && !late) return setTimeout(look, ${LOOK_EVERY_MS});
+  process.exitCode = found ? 0 : 1;
+  ${PRINT}
+};
+look();`;
+/**
+ * Waits until the host's store has a report of this boot with that text in it, then prints as DUMP_STORE does; fails, and
+ * prints it all the same, when there is none after two minutes. One process that stays: each start of Node would cost a
+ * second where there is no hardware virtualisation.
+ */
+export const awaitReport = (text: string) => `${node(AWAIT)} '${text}'`;
 
 /** What DUMP_STORE printed. */
 export const stored = (said: string): StoredEntry[] => rowSchema.array().parse(JSON.parse(said));
@@ -88,14 +114,18 @@ export async function property(box: Container, unit: string, name: string): Prom
 }
 
 /** Places where what runs writes by itself. What is below /opt was brought by the bench. */
-const NOT_LISTED = ["/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/opt", "/var/log/journal"];
-const LIST = `find / -xdev \\( ${NOT_LISTED.map((path) => `-path ${path}`).join(" -o ")} \\) -prune -o -printf '%p %y %m %U:%G\\n' | sort
+const NOT_LISTED = ["/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/opt", "/bench", "/var/log/journal"];
+/** Prints every file with its mode and owner, the content of /etc, users, groups, units: one a line. */
+export const LIST = `find / -xdev \\( ${NOT_LISTED.map((path) => `-path ${path}`).join(" -o ")} \\) -prune -o -printf '%p %y %m %U:%G\\n' | sort
 md5sum $(find /etc -type f | sort)
 getent passwd; getent group; systemctl list-unit-files --no-legend | sort`;
 
-/** Every file with its mode and owner, the content of /etc, users, groups, units: one a line. */
+/** What LIST printed. */
+export const listed = (said: string): ReadonlySet<string> => new Set(said.split("\n"));
+
+/** What is on the machine now, as LIST has it. */
 export async function everything(box: Container): Promise<ReadonlySet<string>> {
-  return new Set((await must(box, LIST)).split("\n"));
+  return listed(await must(box, LIST));
 }
 
 /** Backups that the programs which edit these files make, whoever changes a user. */

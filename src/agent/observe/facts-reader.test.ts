@@ -8,7 +8,7 @@ import { CHECKS } from "../../checks/registry.ts";
 import type { BarFacts } from "../../facts/device.ts";
 import { notRead, type Reading, wasRead } from "../../facts/reading.ts";
 import { RootFs } from "../../sensors/root-fs.ts";
-import { FactsReader, usesDevice, withKnownStatus } from "./facts-reader.ts";
+import { FactsReader, mayHaveChanged, usesDevice, withKnownStatus } from "./facts-reader.ts";
 import { judgeFacts } from "./judge-facts.ts";
 import { RegisterGuard } from "./register-guard.ts";
 
@@ -137,6 +137,16 @@ test("registers are looked at often only while a process has them mapped, or may
   assert.equal(usesDevice(notRead("denied", "/proc")), true);
   assert.equal(usesDevice(wasRead({ ...workload.value, processes: [], incomplete: ["hidden"] })), true);
   assert.equal(usesDevice(wasRead({ ...workload.value, processes: [], incomplete: [] })), false);
+});
+
+test("registers of an idle device are looked at again where the last look was not done in time", () => {
+  const nobody = idle().workload;
+  const known = bars(3, {});
+  assert.equal(mayHaveChanged(known, nobody), false);
+  assert.equal(mayHaveChanged(notRead("absent", "no PCI function here is a vGPU"), nobody), false);
+  assert.equal(mayHaveChanged(wasRead({ outcome: "stalled", bdf: "00:05.0", afterMs: 2000 }), nobody), false);
+  assert.equal(mayHaveChanged(notRead("timed-out", "not started within 5 s"), nobody), true);
+  assert.equal(mayHaveChanged(known, healthy().workload), true);
 });
 
 test("no register is read right after a start, however often the agent starts", async () => {

@@ -198,13 +198,22 @@ export class FactsReader {
   async #bars(signal: AbortSignal, withStatus: boolean): Promise<void> {
     const { guard, barRunner } = this.#options;
     const { pci, bars: before } = this.#readings;
-    if (!withStatus && this.readAt("bars") !== null && !usesDevice(this.#readings.workload)) return;
+    const isRecent = this.readAt("bars") !== null;
+    if (!withStatus && isRecent && !mayHaveChanged(before, this.#readings.workload)) return;
     if (!guard.take("registers")) return;
     const status = withStatus && guard.take("status");
     const read = (context: SensorContext) => readBars(context, pci, barRunner, status);
     await this.#read("bars", signal, read, BAR_LIMIT_MS);
     if (!status) this.#readings.bars = withKnownStatus(before, this.#readings.bars);
   }
+}
+
+/**
+ * Whether another look at the registers may say something else than the last one. One that this machine was too slow for
+ * has said nothing.
+ */
+export function mayHaveChanged(before: Reading<BarFacts>, workload: Reading<WorkloadFacts>): boolean {
+  return before.state === "timed-out" || usesDevice(workload);
 }
 
 /**

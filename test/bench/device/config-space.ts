@@ -33,6 +33,12 @@ export class ConfigSpace {
     this.#bytes[OFFSET.irqPin] = 1;
   }
 
+  /** What a reset of the bus does: nothing is decoded until the firmware gives addresses again. */
+  reset(): void {
+    this.#bytes.writeUInt16LE(0, OFFSET.command);
+    this.#bytes.fill(0, OFFSET.bar0, OFFSET.bar0 + 4 * BAR_COUNT);
+  }
+
   read(offset: number, length: number): number {
     if (length < 1 || length > 4 || offset < 0 || offset + length > HEADER_SIZE) return 0;
     return this.#bytes.readUIntLE(offset, length);

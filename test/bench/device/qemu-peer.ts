@@ -56,6 +56,7 @@ function handle(device: VgpuDevice, command: number, payload: Buffer): bigint | 
     case COMMAND.barWrite:
       return access(device, command, payload);
     case COMMAND.deviceReset:
+      device.config.reset();
       return 0n;
     default:
       return null;
