@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -339,7 +348,9 @@ describe("vgpu-agent run", { concurrency: 4 }, () => {
     const host = await ReportingHost.start(home, VM, set.enrolment);
     let wanted = 0;
     for (const lost of ["", "reading.json", "checkpoint.json", "spool", "agent.json", "conditions.json"]) {
-      if (lost !== "") renameSync(join(set.state, lost), join(home, `lost-${lost}`));
+      // Of conditions there may have been none to keep.
+      const path = join(set.state, lost);
+      if (lost !== "" && existsSync(path)) renameSync(path, join(home, `lost-${lost}`));
       const agent = startAgent(set.config, set.state);
       await agent.until("observes");
       wanted += 1;

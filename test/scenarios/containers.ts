@@ -151,7 +151,7 @@ export const CONTAINER_SCENARIOS: readonly ContainerScenario[] = [
     truth: { rung: "unconfigured", hop: "shim", cause: "VG-L06", exitCode: 3 },
     devices: [DEVICE],
     unit: [ANSWERS],
-    until: `${DISCOVERED} && kill -SEGV $(systemctl show -P MainPID ollama); until systemctl is-failed ollama; do sleep 0.1; done`,
+    until: `${DISCOVERED} && kill -SEGV $(systemctl show -P MainPID ollama) && until systemctl is-failed ollama; do sleep 0.1; done`,
   },
   {
     name: "the unit is stopped",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import fc from "fast-check";
@@ -257,6 +257,48 @@ describe("a journal that is followed", { skip }, () => {
     assert.deepEqual((await drain(one)).lines, []);
     await one.close();
   });
+
+  for (const [when, hidden] of [
+    ["after the directory was listed", "listed"],
+    ["between a look at a file and its opening", "looked at"],
+  ] as const) {
+    it(`is not taken for set back when journald rotates ${when}`, async () => {
+      const directory = temporaryDirectory(after);
+      const path = writeJournal(directory, "system", toExport(many(0, 20)));
+      const { position } = await readOnce(directory);
+      const next = writeJournal(temporaryDirectory(after), "system", toExport([]), USUAL_SHAPE);
+      let isRotated = false;
+      const rotate = () => {
+        if (isRotated) return;
+        isRotated = true;
+        renameSync(path, join(directory, "system@0001-0000000000000001-0001.journal"));
+        copyFileSync(next, path);
+      };
+      class Rotating extends RootFs {
+        override async stat(at: string) {
+          const meta = await super.stat(at);
+          if (hidden === "looked at") rotate();
+          return meta;
+        }
+      }
+      const one = new JournalFollower({
+        fs: new Rotating("/"),
+        find: async () => {
+          const found = await filesOfDirectory(fs, directory);
+          if (hidden === "listed") rotate();
+          return found;
+        },
+        unit: UNIT,
+        after: position?.kind === "journal" ? position : null,
+        since: 0,
+        monotonic: new VirtualClock().monotonic,
+      });
+      const read = await drain(one);
+      assert.deepEqual([read.lines, read.gaps], [[], []]);
+      assert.deepEqual(read.position, position);
+      await one.close();
+    });
+  }
 
   it("says what is wrong with files that are no journals, once", async () => {
     const directory = temporaryDirectory(after);

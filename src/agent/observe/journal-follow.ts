@@ -27,6 +27,8 @@ export interface JournalFollowOptions {
 }
 
 const RESCAN_MS = 5000;
+/** How often the directory is listed at most in one look: journald does not rotate without end. */
+const MOST_LISTS = 10;
 /** Entries handed on in one poll, so that others get their turn. */
 const MOST_A_POLL = 4096;
 /** journald's names for files that it writes no more: after a rotation, and set aside as damaged. */
@@ -107,28 +109,14 @@ export class JournalFollower implements LogFollower {
 
   /** Opens files that are new, and sees which were archived or are gone. */
   async #rescan(): Promise<void> {
-    const { fs, find, monotonic, rescanMs = RESCAN_MS } = this.#options;
+    const { monotonic, rescanMs = RESCAN_MS } = this.#options;
     const now = monotonic();
     this.#rescanAt = now + rescanMs;
-    const { paths, gaps } = await find();
-    this.#problem = gaps[0] ?? (paths.length === 0 ? "there are no journal files" : null);
-    for (const gap of gaps) this.#once(gap, gap);
     const listed = new Set<string>();
     const opened: JournalFile[] = [];
-    for (const path of paths) {
-      const inode = await fs.stat(path).then(
-        (meta) => meta.inode,
-        () => null,
-      );
-      if (inode === null) continue;
-      listed.add(inode);
-      const known = this.#tails.get(inode);
-      if (known !== undefined) known.archived ||= ARCHIVED.test(path);
-      else if (!this.#done.has(inode)) {
-        const file = await this.#open(path);
-        if (file !== null) opened.push({ ...file, identity: inode });
-      }
-    }
+    // A rotation between the list and the opening hides the file that was moved away. So where there is a new file the
+    // directory is listed again, until there is no more: what the cursor is compared with has to be the whole journal.
+    for (let turn = 0; turn < MOST_LISTS && (await this.#list(listed, opened)); turn += 1);
     this.#done = new Set([...this.#done].filter((inode) => listed.has(inode)));
     for (const [inode, one] of this.#tails) {
       if (!listed.has(inode) && now - one.grewAt > LINGER_MS) one.archived = true;
@@ -137,6 +125,36 @@ export class JournalFollower implements LogFollower {
     for (const one of this.#tails.values()) await this.#refreshOne(one);
     if (opened.length > 0) await this.#attach(opened, now);
     this.#started ||= opened.length > 0;
+  }
+
+  /** Adds the files that are there now and were not listed yet; those that are new are opened. True: there were some. */
+  async #list(listed: Set<string>, opened: JournalFile[]): Promise<boolean> {
+    let isNew = false;
+    const { fs, find } = this.#options;
+    const { paths, gaps } = await find();
+    this.#problem = gaps[0] ?? (paths.length === 0 ? "there are no journal files" : null);
+    for (const gap of gaps) this.#once(gap, gap);
+    for (const path of paths) {
+      const inode = await fs.stat(path).then(
+        (meta) => meta.inode,
+        () => null,
+      );
+      if (inode === null) continue;
+      const known = this.#tails.get(inode);
+      if (known !== undefined) known.archived ||= ARCHIVED.test(path);
+      else if (!this.#done.has(inode) && !listed.has(inode)) {
+        isNew = true;
+        const file = await this.#open(path);
+        if (file !== null && !isOfInode(file, inode)) {
+          // Another file has the name since.
+          await file.handle.close();
+          continue;
+        }
+        if (file !== null) opened.push({ ...file, identity: inode });
+      }
+      listed.add(inode);
+    }
+    return isNew;
   }
 
   async #open(path: string): Promise<JournalFile | null> {
@@ -328,4 +346,9 @@ export class JournalFollower implements LogFollower {
       await queue.tail.file.handle.close();
     }
   }
+}
+
+/** `inode`: "major:minor:inode", of which a file's identity has the number at its end too. */
+function isOfInode({ identity }: JournalFile, inode: string): boolean {
+  return identity.split(":").at(-1) === inode.split(":").at(-1);
 }
