@@ -32,11 +32,12 @@ import { readMediatorLog } from "../src/host/mediator-log/read.ts";
 import { logScanPath } from "../src/native/log-scan.ts";
 import { MediatorLog, randomNumbers } from "../test/fixtures/mediator-log.ts";
 import { type Device, GuestProcess } from "../test/fixtures/mediator-vm.ts";
+import { MATCH_FLAGS } from "./agent-cost/service-flags.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const CLI = join(ROOT, "dist/cli.js");
-/** As the launchers start it. */
-const PROGRAM = [process.execPath, "--v8-pool-size=1", "--min-semi-space-size=16", CLI] as const;
+/** As the launchers start it, with process.execPath. */
+const PROGRAM = [...MATCH_FLAGS, CLI];
 const VM = 11;
 const PATTERN = "cuLaunchKernel|cuMemcpy|cuMemAlloc";
 const KERNELS = [
@@ -222,7 +223,7 @@ try {
     const ways = {
       "grep, this locale": () => grep(path),
       "grep, LC_ALL=C": () => grep(path, { ...process.env, LC_ALL: "C" }),
-      "vgpu-agent match": () => check(matched(run(PROGRAM[0], [...PROGRAM.slice(1), ...match, "--json"])), truth.vm),
+      "vgpu-agent match": () => check(matched(run(process.execPath, [...PROGRAM, ...match, "--json"])), truth.vm),
       "parse, in this process": async () => check(await parse(path), { calls: truth.calls, bytesIn: truth.bytesIn }),
       "parse and fold, likewise": async () => check(await fold(path), truth.calls),
     };
@@ -239,7 +240,7 @@ try {
       const ratio = (median(times) / unit).toFixed(2);
       console.log(`${name.padEnd(26)} ${median(times).toFixed(0).padStart(6)} ms  ×${ratio}  ${least} to ${most}`);
     }
-    console.log(`peak memory of vgpu-agent match: ${memoryOf([...PROGRAM, ...match])}`);
+    console.log(`peak memory of vgpu-agent match: ${memoryOf([process.execPath, ...PROGRAM, ...match])}`);
   }
 } finally {
   if (given === undefined) rmSync(directory, { recursive: true });

@@ -22,6 +22,8 @@ const OUT = asked === -1 ? join(HOME, "dist") : resolve(process.argv[asked + 1] 
 /** File systems keep times in steps: a file that changed this shortly before may change again and look the same. */
 const TOO_FRESH_MS = 50;
 const MAX_ATTEMPTS = 20;
+/** It takes half a second. */
+const CODE_CACHE_LIMIT_MS = 60_000;
 
 /**
  * yargs measures its help with string-width, which loads Unicode's tables as it is imported: 20 ms, as much as all the
@@ -102,7 +104,10 @@ async function bundle(esbuild, outdir) {
 function writeCodeCache(outdir) {
   try {
     const node = existsSync(OWN_NODE) ? OWN_NODE : process.execPath;
-    execFileSync(node, [join(HOME, "scripts", "code-cache.mjs"), outdir], { stdio: "pipe" });
+    execFileSync(node, [join(HOME, "scripts", "code-cache.mjs"), outdir], {
+      stdio: "pipe",
+      timeout: CODE_CACHE_LIMIT_MS,
+    });
   } catch (error) {
     console.error(`dist/start-match.cache was not written: ${error.message}. vgpu-agent match starts slower.`);
   }

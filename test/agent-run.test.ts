@@ -348,9 +348,10 @@ describe("vgpu-agent run", { concurrency: 4 }, () => {
     const host = await ReportingHost.start(home, VM, set.enrolment);
     let wanted = 0;
     for (const lost of ["", "reading.json", "checkpoint.json", "spool", "agent.json", "conditions.json"]) {
-      // Of conditions there may have been none to keep.
       const path = join(set.state, lost);
-      if (lost !== "" && existsSync(path)) renameSync(path, join(home, `lost-${lost}`));
+      // Of conditions there may have been none to keep; every other file has to be there.
+      const hasNone = lost === "" || (lost === "conditions.json" && !existsSync(path));
+      if (!hasNone) renameSync(path, join(home, `lost-${lost}`));
       const agent = startAgent(set.config, set.state);
       await agent.until("observes");
       wanted += 1;

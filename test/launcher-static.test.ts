@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { SERVICE_ENVIRONMENT, SERVICE_FLAGS } from "../bench/agent-cost/service-flags.ts";
+import { MATCH_FLAGS, SERVICE_ENVIRONMENT, SERVICE_FLAGS } from "../bench/agent-cost/service-flags.ts";
 import { NOT_ROOT } from "./support/as-nobody.ts";
 import { compileLibrary, DRIVER_SHIM, NO_COMPILER } from "./support/real-process.ts";
 import {
@@ -126,7 +126,7 @@ test("arguments and the rest of the environment arrive as they were, what loads 
 });
 
 test(
-  "the service is started with flags and variables that keep its memory small, and no other command is",
+  "the service is started with flags and variables that keep its memory small, a match with flags of its own, others with none",
   skip,
   () => {
     const launcher = install(directory, { program: TELLS });
@@ -135,7 +135,10 @@ test(
     assert.deepEqual(run.args, ["run", "--state", "/s"]);
     for (const [name, value] of Object.entries(SERVICE_ENVIRONMENT)) assert.equal(run.env[name], value);
     assert.equal(toldIn(start(launcher, ["run"], { MALLOC_ARENA_MAX: "3" }).stdout).env["MALLOC_ARENA_MAX"], "3");
-    for (const args of [[], ["doctor"], ["doctor", "run"]]) {
+    const match = toldIn(start(launcher, ["match", "--vm", "8"], {}).stdout);
+    assert.deepEqual([match.flags, match.args], [MATCH_FLAGS, ["match", "--vm", "8"]]);
+    assert.equal(match.env["MALLOC_ARENA_MAX"], undefined);
+    for (const args of [[], ["doctor"], ["doctor", "run"], ["doctor", "match"]]) {
       const other = toldIn(start(launcher, args, {}).stdout);
       assert.deepEqual([other.flags, other.env["MALLOC_ARENA_MAX"]], [[], undefined], args.join(" "));
     }

@@ -3,7 +3,7 @@ import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { SERVICE_ENVIRONMENT, SERVICE_FLAGS } from "../bench/agent-cost/service-flags.ts";
+import { MATCH_FLAGS, SERVICE_ENVIRONMENT, SERVICE_FLAGS } from "../bench/agent-cost/service-flags.ts";
 import { run } from "./bench/process.ts";
 
 const BIN = join(import.meta.dirname, "..", "bin");
@@ -55,7 +55,7 @@ describe("the command that is installed", () => {
     assert.equal(odd.exitCode, 2);
   });
 
-  it("starts the service, and only that, with the flags and variables that keep its memory small", async (t) => {
+  it("starts the service with flags and variables that keep its memory small, a match with flags of its own, others with none", async (t) => {
     const directory = await scratch(t);
     await cp(BIN, join(directory, "bin"), { recursive: true });
     await writeFile(
@@ -69,6 +69,7 @@ describe("the command that is installed", () => {
     const [flags, env] = await startOf("run");
     assert.deepEqual(flags, SERVICE_FLAGS);
     assert.deepEqual({ ...SERVICE_ENVIRONMENT, ...env }, env);
+    assert.deepEqual((await startOf("match"))[0], MATCH_FLAGS);
     const [otherFlags, otherEnv] = await startOf("doctor");
     assert.deepEqual([otherFlags, otherEnv["MALLOC_MMAP_THRESHOLD_"]], [[], undefined]);
   });

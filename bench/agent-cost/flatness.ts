@@ -21,7 +21,7 @@ const LEAST_SAMPLES = 24;
  * What the medians of two thirds may differ by where nothing leaks, mebibytes: V8 compiles what has become hot for some
  * minutes more, and a third has a full collection more or less in it. A slab of 64 KiB kept each 5 s made 4.6.
  */
-const NOISE = 3;
+const NOISE = 2;
 
 /** Whether memory stays as it is once the process has settled; null: the run was too short to tell. */
 export function flatnessOf(samples: readonly Resident[]): Flatness | null {
