@@ -102,7 +102,7 @@ try {
     const library = compileTransport(directory, `${prologue}.so`, prologue);
     const caller = await startCaller(program, [library]);
     const { targets } = await findTargets(contextOf("/"), null);
-    const target = targets.find(({ pid }) => pid === caller.pid);
+    const target = targets.find(({ pids }) => pids.includes(caller.pid));
     if (target === undefined) throw new Error("the target was not found");
     const place = { inode: target.inode, offset: target.offset, path: `/proc/self/fd/${target.handle.fd}` };
     const ways = waysFor(prologue);

@@ -44,7 +44,10 @@ export interface TraceFacts {
    * a look before the window and another one after it.
    */
   readonly workload: readonly number[];
-  /** Pids in the ledger that are known to be of other programs. A pid in neither list had ended: it may be anybody's. */
+  /**
+   * Pids in the ledger that are known to be of other programs. A pid in neither list had ended, and the control group that
+   * it called from is not known: it may be anybody's.
+   */
   readonly others: readonly number[];
 }
 
@@ -74,6 +77,8 @@ export interface LedgerProcess {
   readonly libraries: readonly string[];
   /** systemd unit of its control group; null where it has none or is not known, as for a log. */
   readonly unit: string | null;
+  /** Path of the control group that the kernel saw it calling from; null where that is not known. Then `unit` is of it. */
+  readonly group: string | null;
   /** Its parent when it was first seen; null where it is not known. */
   readonly ppid: number | null;
 }

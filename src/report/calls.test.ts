@@ -20,6 +20,7 @@ const RUNNER: LedgerProcess = {
   comm: "ollama",
   libraries: ["/opt/vgpu/lib/libcuda.so.1"],
   unit: "ollama.service",
+  group: null,
   ppid: 1187,
 };
 
@@ -181,7 +182,7 @@ describe("the table of the ledger", () => {
     const processes = [
       RUNNER,
       { ...RUNNER, pid: 99, comm: "python3", unit: "user@1000.service" },
-      { ...RUNNER, pid: 7, comm: "", libraries: [], unit: null, ppid: null },
+      { ...RUNNER, pid: 7, comm: "", libraries: [], unit: null, group: null, ppid: null },
       { ...RUNNER, pid: 8, comm: "idle", unit: "other.service" },
     ];
     const calls = [counted({}), counted({ pid: 99, count: 4 }), counted({ pid: 7, count: 1 })];

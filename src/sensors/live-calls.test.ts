@@ -16,6 +16,7 @@ const met = (pid: number, its: string | null, ppid: number | null): LedgerProces
   comm: "x",
   libraries: [],
   unit: its,
+  group: null,
   ppid,
 });
 
@@ -65,6 +66,30 @@ describe("calls are the workload's", () => {
   it("when it came and went in between, and the count saw it in the unit or below the server", () => {
     const seen = [met(1400, "ollama.service", 1), met(1401, null, 1187), met(1402, null, 1401), met(1403, null, 7)];
     assert.deepEqual(whose({ seen }), [[1187, 1203, 1400, 1401, 1402], []]);
+  });
+
+  it("when it ended before anybody looked, and the kernel saw it call from the unit's control group", () => {
+    const brief = (pid: number, its: string | null, group: string | null) => ({
+      ...met(pid, its, null),
+      comm: "",
+      group,
+    });
+    const seen = [
+      brief(1400, "ollama.service", "/system.slice/ollama.service"),
+      brief(1401, "cron.service", "/system.slice/cron.service"),
+      brief(1402, null, "/"),
+      brief(1403, null, null),
+      brief(1203, "cron.service", "/system.slice/cron.service"),
+    ];
+    assert.deepEqual(
+      whose({ seen }),
+      [
+        [1187, 1203, 1400],
+        [1401, 1402],
+      ],
+      "1403 may be anybody's",
+    );
+    assert.deepEqual(whose({ seen, foundBy: "argv" })[1], [], "the unit says nothing there");
   });
 
   it("when its parent is, in whatever control group it is", () => {

@@ -1,5 +1,5 @@
 import type { Scope } from "../facts/facts.ts";
-import type { Ledger, TraceFacts } from "../facts/ledger.ts";
+import type { Ledger, LedgerProcess, TraceFacts } from "../facts/ledger.ts";
 import { notRead, type Reading, valueIn, wasRead } from "../facts/reading.ts";
 import type { UnitFacts, WorkloadFacts } from "../facts/workload.ts";
 import type { SensorContext } from "./context.ts";
@@ -96,8 +96,17 @@ export function attribute(
     own,
     ledger.processes.filter(({ pid }) => !others.includes(pid)),
   );
-  const trace: TraceFacts = { ledger, workload: [...own], others };
+  const brief = valueIn(after)?.foundBy === "unit" ? briefOthers(ledger, scope) : [];
+  const strangers = [...others, ...brief.filter((pid) => !own.has(pid))];
+  const trace: TraceFacts = { ledger, workload: [...own], others: strangers };
   return live.detail === undefined ? wasRead(trace) : wasRead(trace, live.detail);
+}
+
+/** Processes that ended between the looks, and were in another unit's control group when they called. */
+function briefOthers({ processes }: Ledger, scope: Scope): number[] {
+  const isOther = ({ comm, group, unit }: LedgerProcess): boolean =>
+    comm === "" && group !== null && unit !== scope.unit;
+  return processes.filter(isOther).map(({ pid }) => pid);
 }
 
 /**

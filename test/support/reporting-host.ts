@@ -117,8 +117,13 @@ export function saidTwice(conditions: readonly Condition[]): readonly string[] {
 }
 
 /** Looks until it is so. */
-export async function until(isSo: () => boolean | Promise<boolean>, what: string, limitMs = 30_000): Promise<void> {
+export async function until(
+  isSo: () => boolean | Promise<boolean>,
+  what: string | (() => string),
+  limitMs = 30_000,
+): Promise<void> {
   for (const end = performance.now() + limitMs; !(await isSo()); await sleep(50)) {
-    if (performance.now() > end) throw new Error(`not within ${limitMs} ms: ${what}`);
+    if (performance.now() > end)
+      throw new Error(`not within ${limitMs} ms: ${typeof what === "string" ? what : what()}`);
   }
 }

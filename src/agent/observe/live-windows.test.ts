@@ -96,7 +96,7 @@ describe("windows of what the kernel counts", () => {
   it("have no calls of other programs, which begin no window either", () => {
     const bench = new Bench();
     bench.windows.saw([7]);
-    bench.processes = [{ pid: 99, comm: "python3", libraries: [], unit: "other.service", ppid: 1 }];
+    bench.processes = [{ pid: 99, comm: "python3", libraries: [], unit: "other.service", group: null, ppid: 1 }];
     assert.equal(
       bench.until(120, () => bench.launch(99, 5)),
       null,
@@ -106,6 +106,44 @@ describe("windows of what the kernel counts", () => {
       bench.launch(99, 5);
     });
     assert.deepEqual([window?.ledger.calls.map(({ pid }) => pid), window?.others], [[7], [99]]);
+  });
+
+  it("have no calls of programs that ended at once, when the kernel saw them call from elsewhere", () => {
+    const bench = new Bench();
+    bench.windows.saw([7]);
+    const brief = { pid: 99, comm: "", libraries: [], unit: null, group: null, ppid: null };
+    bench.processes = [{ ...brief, group: "/user.slice" }];
+    assert.equal(
+      bench.until(120, () => bench.launch(99, 5)),
+      null,
+    );
+    bench.processes = [brief];
+    assert.equal(countOf(bench.until(120, () => bench.launch(99, 5))), 300, "it may be the workload's");
+  });
+
+  it("have the calls of whoever has a pid at last", () => {
+    const bench = new Bench();
+    const runner = { pid: 7, comm: "ollama", libraries: [], unit: UNIT, group: `/system.slice/${UNIT}`, ppid: 1 };
+    bench.processes = [runner];
+    bench.until(3, () => bench.launch(7, 1));
+    assert.equal(countOf(bench.windows.rest()), 3);
+    bench.windows.saw([], [7]);
+    bench.processes = [{ ...runner, unit: "cron.service", group: "/system.slice/cron.service" }];
+    bench.until(3, () => bench.launch(7, 1));
+    assert.equal(bench.windows.rest(), null);
+    bench.processes = [runner];
+    bench.until(3, () => bench.launch(7, 1));
+    assert.equal(countOf(bench.windows.rest()), 3);
+  });
+
+  it("begin in a silence in which another program hangs in a call", () => {
+    const bench = new Bench();
+    bench.windows.saw([7]);
+    bench.processes = [{ pid: 99, comm: "python3", libraries: [], unit: null, group: null, ppid: 1 }];
+    bench.open = [{ pid: 99, tid: 99, callId: 0x33, ageMs: 10 }];
+    bench.until(100);
+    const window = bench.until(60, (second) => second === 0 && bench.launch(7, 1));
+    assert.deepEqual([window?.ledger.from, window?.ledger.open], [T0 + 100_000, []]);
   });
 
   it("say what was missed where it was missed, and not ever after", () => {

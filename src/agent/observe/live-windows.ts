@@ -1,4 +1,4 @@
-import type { Ledger, TraceFacts } from "../../facts/ledger.ts";
+import type { Ledger, LedgerProcess, TraceFacts } from "../../facts/ledger.ts";
 import { ledgerBetween } from "../evidence/ledger-between.ts";
 
 /** What a window of the log spans, epoch milliseconds; null: not known. */
@@ -90,7 +90,7 @@ export class LiveWindows {
     if (calls === 0) {
       // A call that is under way is in the window in which it comes back.
       const isSame = after.gaps.length === idle.ledger.gaps.length && after.dropped === idle.ledger.dropped;
-      if (after.open.length === 0) this.#idle = { ledger: after, since: isSame ? idle.since : after.to };
+      if (trace.ledger.open.length === 0) this.#idle = { ledger: after, since: isSame ? idle.since : after.to };
       this.#calls = 0;
       return null;
     }
@@ -136,12 +136,19 @@ export class LiveWindows {
     this.#calls = 0;
   }
 
+  /**
+   * Surely no process of the workload. Where the kernel saw it calling counts more than what was known of its pid, which may
+   * have been another's.
+   */
+  #isOthers({ pid, unit, group, comm }: LedgerProcess): boolean {
+    if (unit === this.#options.unit) return false;
+    return group !== null || (comm !== "" && !this.#workload.has(pid));
+  }
+
   #between(before: Ledger, after: Ledger): TraceFacts {
     const { unit } = this.#options;
     this.#remember(after.processes.flatMap((one) => (one.unit === unit ? [one.pid] : [])));
-    const isOthers = (pid: number, of: string | null, comm: string) =>
-      comm !== "" && of !== unit && !this.#workload.has(pid);
-    const others = after.processes.flatMap(({ pid, unit: of, comm }) => (isOthers(pid, of, comm) ? [pid] : []));
+    const others = after.processes.flatMap((one) => (this.#isOthers(one) ? [one.pid] : []));
     const strange = new Set(others);
     const ledger = ledgerBetween(before, after);
     // Calls of other programs are no part of a window of the workload.

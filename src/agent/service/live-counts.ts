@@ -19,6 +19,8 @@ export interface LiveCountsOptions {
 const RESCAN_MS = 120_000;
 /** Rows of the kernel's table (8192) after which, in silence, a new table is begun: those of processes that ended stay. */
 const MOST_ROWS = 2000;
+/** The same for what was missed: a ledger keeps so many gaps and no more. */
+const MOST_GAPS = 25;
 /** How long the last window stands for what the workload does. */
 const FRESH_MS = 5 * 60_000;
 
@@ -117,7 +119,8 @@ export class LiveCounts {
 
   #snapshot(): Ledger | null {
     const ledger = this.#ledger?.snapshot() ?? null;
-    if (ledger !== null && ledger.calls.length > MOST_ROWS) this.#renewing ??= this.#renew(ledger);
+    const isLong = ledger !== null && (ledger.calls.length > MOST_ROWS || ledger.gaps.length > MOST_GAPS);
+    if (ledger !== null && isLong) this.#renewing ??= this.#renew(ledger);
     return ledger;
   }
 
@@ -145,8 +148,17 @@ const sum = ({ calls }: Ledger): number => calls.reduce((all, { count, returned 
 function newLedger({ fs, unit, now }: LiveCountsOptions): LiveLedger {
   const scope = { subject: "live", root: "/", unit, pid: null, since: null, until: null } as const;
   const { signal } = new AbortController();
-  // tracefs would have to be polled fifty times a second: too much for a service.
-  return new LiveLedger({ fs, scope, signal, now }, { workload: [], ways: ["ebpf"], rescanMs: RESCAN_MS });
+  return new LiveLedger(
+    { fs, scope, signal, now },
+    {
+      workload: [],
+      // tracefs would have to be polled fifty times a second: too much for a service.
+      ways: ["ebpf"],
+      rescanMs: RESCAN_MS,
+      // What other programs load is no gap in what the workload called.
+      matters: ({ unit: of, comm }) => of === unit || comm === "",
+    },
+  );
 }
 
 function processEvents(): KernelProcessEvents | null {

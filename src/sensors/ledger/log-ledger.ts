@@ -189,7 +189,7 @@ export class LogLedger implements LogFold {
       debugCost: this.#everyLine ? { lines: this.#debugLines, bytes: this.#debugBytes } : null,
       calls: [...this.#groups.values()].map(countOf),
       open: [],
-      processes: pids.map((pid) => ({ pid, comm: "", libraries: [], unit: null, ppid: null })),
+      processes: pids.map((pid) => ({ pid, comm: "", libraries: [], unit: null, group: null, ppid: null })),
     };
   }
 

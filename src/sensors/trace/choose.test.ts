@@ -156,8 +156,8 @@ describe("the way that is chosen", { skip: NO_UPROBES }, () => {
     const tracer = new TracefsTracer(loadKernel(), { only: null });
     try {
       const { targets } = await findTargets(contextOf("/"), null);
-      for (const { inode, offset, handle, pid } of targets) {
-        if (pid === caller.pid) tracer.attach({ inode, offset, path: `/proc/self/fd/${handle.fd}` });
+      for (const { inode, offset, handle, pids } of targets) {
+        if (pids.includes(caller.pid)) tracer.attach({ inode, offset, path: `/proc/self/fd/${handle.fd}` });
         await handle.close();
       }
       await caller.run(300_000, 2);

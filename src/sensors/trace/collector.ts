@@ -73,6 +73,7 @@ export class Collector {
       ...call,
       results: { ...call.results },
       latency: { ...call.latency },
+      group: null,
     }));
   }
 

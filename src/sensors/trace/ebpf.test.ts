@@ -22,8 +22,8 @@ async function attachedTo(caller: Caller, limits: { calls: number; results: numb
   const kernel = loadKernel() ?? assert.fail();
   const tracer = new EbpfTracer(kernel, { only: null, limits });
   const { targets } = await findTargets(contextOf("/"), null);
-  for (const { inode, offset, handle, pid } of targets) {
-    if (pid === caller.pid) tracer.attach({ inode, offset, path: `/proc/self/fd/${handle.fd}` });
+  for (const { inode, offset, handle, pids } of targets) {
+    if (pids.includes(caller.pid)) tracer.attach({ inode, offset, path: `/proc/self/fd/${handle.fd}` });
     await handle.close();
   }
   return tracer;

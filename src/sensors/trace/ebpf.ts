@@ -191,5 +191,6 @@ function readCall(key: Buffer, value: Buffer, failures: ReadonlyMap<string, Reco
     latency,
     firstNs: field(CALL.firstNs),
     lastNs: field(CALL.lastNs),
+    group: String(value.readBigUInt64LE(CALL.group)),
   };
 }

@@ -4,14 +4,17 @@ import { callName, formatCallId } from "../../protocol/call-ids.ts";
 import type { SensorContext } from "../context.ts";
 import { counted } from "../log-limits.ts";
 import { chooseWay, failureText, type Refusal } from "./choose.ts";
+import { ControlGroups } from "./control-groups.ts";
 import { atProcessEnd } from "./process-end.ts";
 import { type Target, TargetScanner } from "./targets.ts";
 import { pidsAreTheKernels } from "./tracefs-names.ts";
-import type { Place, Tally, TracedOpen, Tracer, Way } from "./tracer.ts";
+import type { Place, Tally, TracedCall, TracedOpen, Tracer, Way } from "./tracer.ts";
 
 const RESCAN_MS = 1000;
 const POLL_MS = 20;
 const MAX_PROCESSES = 8192;
+/** Processes above which those that ended without a call are forgotten. */
+const MANY_PROCESSES = 512;
 const MAX_GAPS = 50;
 
 /**
@@ -35,6 +38,11 @@ export interface LiveOptions {
   /** Ways to try, the best first; all by default. */
   readonly ways?: readonly Way[];
   readonly rescanMs?: number;
+  /**
+   * Whether calls of this process matter: calls that were missed in a library that no such process maps are no gap. All
+   * matter by default.
+   */
+  readonly matters?: (process: LedgerProcess) => boolean;
 }
 
 /** How the counting began. */
@@ -59,6 +67,7 @@ export class LiveLedger {
   readonly #context: SensorContext;
   readonly #options: LiveOptions;
   readonly #scanner: TargetScanner;
+  readonly #groups: ControlGroups;
   readonly #processes = new Map<number, LedgerProcess>();
   readonly #gaps = new Set<string>();
   readonly #inodes = new Set<string>();
@@ -79,6 +88,7 @@ export class LiveLedger {
     this.#context = context;
     this.#options = options;
     this.#scanner = new TargetScanner(context);
+    this.#groups = new ControlGroups(context.fs, context.scope.unit);
     if (!this.#kernelsPids) this.#gap("pids are the kernel's own: this is another pid namespace");
   }
 
@@ -151,7 +161,7 @@ export class LiveLedger {
           ageMs: Math.max(0, Math.round((nowNs - enteredNs) / 1e6)),
         }),
       ),
-      processes: this.#seen(calls),
+      processes: this.#seen(tally.calls),
     };
     return this.#last;
   }
@@ -164,6 +174,7 @@ export class LiveLedger {
     if (tracer === null) return this.#last;
     try {
       for (const inode of this.#inodes) tracer.detach(inode);
+      await this.#groups.learn(groupsOf(tracer.read().calls).values());
       this.snapshot();
     } finally {
       this.#tracer = null;
@@ -184,6 +195,7 @@ export class LiveLedger {
         try {
           this.#tracer?.attach(place);
           this.#inodes.add(place.inode);
+          if (!this.#matters(target)) continue;
           const ms = Math.ceil((monotonic() - before) / 1e6);
           this.#gap(`${library} was mapped while counting: calls in up to ${ms} ms before it was seen are missing`);
         } catch (error) {
@@ -216,6 +228,7 @@ export class LiveLedger {
   async #scan(): Promise<readonly Target[]> {
     this.#scannedNs = monotonic();
     const { targets, processes, denied, gaps } = await this.#scanner.scan(null);
+    if (this.#processes.size > MANY_PROCESSES) this.#forget(new Set(processes.map(({ pid }) => pid)));
     for (const one of processes) {
       const before = this.#processes.get(one.pid);
       if (before === undefined && this.#processes.size >= MAX_PROCESSES) continue;
@@ -240,12 +253,29 @@ export class LiveLedger {
   }
 
   /** Processes that were seen, and those that ended between two looks and left calls alone. */
-  #seen(calls: readonly CallCount[]): LedgerProcess[] {
-    const brief = new Set(calls.map(({ pid }) => pid).filter((pid) => !this.#processes.has(pid)));
-    return [
-      ...this.#processes.values(),
-      ...[...brief].map((pid) => ({ pid, comm: "", libraries: [], unit: null, ppid: null })),
-    ];
+  #seen(calls: readonly TracedCall[]): LedgerProcess[] {
+    const groups = groupsOf(calls);
+    void this.#groups.learn(groups.values());
+    const pids = new Set([...this.#processes.keys(), ...calls.map(({ pid }) => pid)]);
+    return [...pids].map((pid) => {
+      const one = this.#processes.get(pid) ?? unknownProcess(pid);
+      // The kernel's word is of the call itself: a pid may be another process's since it was looked at.
+      const group = this.#groups.of(groups.get(pid) ?? "");
+      return group === null ? one : { ...one, unit: group.unit, group: group.path };
+    });
+  }
+
+  /** Forgets processes that are gone and made no call. */
+  #forget(living: ReadonlySet<number>): void {
+    const calling = new Set(this.#tracer?.read().calls.map(({ pid }) => pid));
+    for (const pid of this.#processes.keys()) {
+      if (!living.has(pid) && !calling.has(pid)) this.#processes.delete(pid);
+    }
+  }
+
+  #matters({ pids }: Target): boolean {
+    const { matters } = this.#options;
+    return matters === undefined || pids.some((pid) => matters(this.#processes.get(pid) ?? unknownProcess(pid)));
   }
 
   #gap(text: string): void {
@@ -259,6 +289,24 @@ function unseenNote(seen: ReadonlySet<number>): string[] {
     ? []
     : [`newer shims do not send these through the function that is counted: ${unseen.join(", ")}`];
 }
+
+/** By pid, the control group of the youngest call. */
+function groupsOf(calls: readonly TracedCall[]): Map<number, string> {
+  const groups = new Map<number, string>();
+  for (const { pid, group } of calls.toSorted((a, b) => a.lastNs - b.lastNs)) {
+    if (group !== null) groups.set(pid, group);
+  }
+  return groups;
+}
+
+const unknownProcess = (pid: number): LedgerProcess => ({
+  pid,
+  comm: "",
+  libraries: [],
+  unit: null,
+  group: null,
+  ppid: null,
+});
 
 function placeOf({ inode, offset, handle }: Target): Place {
   return { inode, offset, path: `/proc/self/fd/${handle.fd}` };

@@ -29,7 +29,9 @@ export const CALL = {
   lastNs: 32,
   returned: 40,
   ok: 48,
-  latency: 56,
+  /** Control group of the last call's process. */
+  group: 56,
+  latency: 64,
 } as const;
 export const CALL_BYTES = CALL.latency + LATENCY_BUCKETS * 8;
 export const RESULT_KEY_BYTES = 12;
@@ -109,6 +111,7 @@ export function entryProgram(maps: MapFds, withReturns: boolean): Buffer {
   complain(code, maps, "unread", index).label("bytes are counted");
 
   code.call(HELPER.ktimeGetNs).alu("mov", R.r9, R.r0).store(8, R.r8, CALL.lastNs, R.r9);
+  code.call(HELPER.getCurrentCgroupId).store(8, R.r8, CALL.group, R.r0);
   code.load(8, R.r1, R.r8, CALL.firstNs).jump("jne", R.r1, { imm: 0 }, "not the first");
   code.store(8, R.r8, CALL.firstNs, R.r9).label("not the first");
 

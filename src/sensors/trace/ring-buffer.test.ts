@@ -119,7 +119,7 @@ describe("the collector", () => {
     const [call] = collector.calls();
     assert.deepEqual(call, {
       ...{ pid: 1, callId: 0x50, count: 2, returned: 1, bytesToHost: 20, bytesBack: 40 },
-      ...{ results: { "999": 1 }, latency: { "10": 1 }, firstNs: 1000, lastNs: 1500 },
+      ...{ results: { "999": 1 }, latency: { "10": 1 }, firstNs: 1000, lastNs: 1500, group: null },
     });
   });
 

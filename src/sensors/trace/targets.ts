@@ -20,8 +20,8 @@ export interface Target {
   readonly stamp: string;
   /** Path in the process's view. */
   readonly library: string;
-  /** A process that has it mapped. */
-  readonly pid: number;
+  /** The processes that have it mapped. */
+  readonly pids: readonly number[];
   /** Offset in the file of the instruction to probe: the function's first, or the one after its endbr64. */
   readonly offset: number;
   /** Open for reading, so that the file that was looked at is the one that is probed. The receiver closes it. */
@@ -47,6 +47,8 @@ const MAX_SMALL_FILE = 1 << 16;
 /** What an indirect branch may land on with CET; a probe on it costs a single step, the instruction after it does not. */
 const ENDBR64 = Buffer.from([0xf3, 0x0f, 0x1e, 0xfa]);
 
+type FoundFile = Omit<Target, "pids">;
+
 interface Known {
   readonly stamp: string;
   readonly transport: boolean;
@@ -65,7 +67,8 @@ export class TargetScanner {
   async scan(pids: readonly number[] | null): Promise<TargetScan> {
     const gaps: string[] = [];
     const all = pids ?? (await this.#allPids(gaps));
-    const targets = new Map<string, Target>();
+    const targets = new Map<string, FoundFile>();
+    const users = new Map<string, number[]>();
     const looked = new Map<string, Promise<Known | null>>();
     const denied: number[] = [];
     const found = await mapLimit(all, READ_WIDTH, async (pid) => {
@@ -77,11 +80,13 @@ export class TargetScanner {
         looked.set(entry.inode, look);
         if ((await look)?.transport !== true) continue;
         libraries.push(entry.path);
+        users.set(entry.inode, [...(users.get(entry.inode) ?? []), pid]);
       }
       return libraries.length === 0 ? null : await this.#describe(pid, libraries);
     });
     const processes = found.filter((one) => one !== null);
-    return { targets: [...targets.values()], processes, denied, gaps };
+    const withUsers = [...targets.values()].map((file) => ({ ...file, pids: users.get(file.inode) ?? [] }));
+    return { targets: withUsers, processes, denied, gaps };
   }
 
   async #allPids(gaps: string[]): Promise<number[]> {
@@ -106,7 +111,7 @@ export class TargetScanner {
   }
 
   /** Whether the file is a transport; adds it to `targets` when that is news. */
-  async #look(pid: number, entry: MapEntry, targets: Map<string, Target>, gaps: string[]): Promise<Known | null> {
+  async #look(pid: number, entry: MapEntry, targets: Map<string, FoundFile>, gaps: string[]): Promise<Known | null> {
     let handle: FileHandle | null = null;
     try {
       handle = await this.#open(pid, entry);
@@ -118,7 +123,7 @@ export class TargetScanner {
       const known = { stamp, transport: offset !== null };
       if (this.#known.size < MAX_FILES) this.#known.set(entry.inode, known);
       if (offset !== null) {
-        targets.set(entry.inode, { inode: entry.inode, stamp, library: entry.path, pid, offset, handle });
+        targets.set(entry.inode, { inode: entry.inode, stamp, library: entry.path, offset, handle });
         handle = null;
       }
       return known;
@@ -151,7 +156,7 @@ export class TargetScanner {
       (await fs.read(`/proc/${pid}/${file}`, MAX_SMALL_FILE).catch(() => null))?.bytes ?? Buffer.alloc(0);
     const stat = parseStat(await read("stat"));
     const unit = unitOf(parseCgroup(await read("cgroup")), scope.unit);
-    return { pid, comm: stat?.comm ?? "", libraries, unit, ppid: stat?.ppid ?? null };
+    return { pid, comm: stat?.comm ?? "", libraries, unit, group: null, ppid: stat?.ppid ?? null };
   }
 }
 

@@ -24,6 +24,8 @@ export interface TracedCall {
   readonly latency: Readonly<Record<string, number>>;
   readonly firstNs: number;
   readonly lastNs: number;
+  /** Id of the control group (unified hierarchy) that the process was in at the last call; null where it is not seen. */
+  readonly group: string | null;
 }
 
 export interface TracedOpen {

@@ -1,46 +1,28 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { appendFileSync, mkdirSync, mkdtempSync, rmdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { GuestEvidence } from "../../src/host/match/guest-evidence.ts";
-import { requestLine } from "../fixtures/guest-lines.ts";
-import { MediatorLog } from "../fixtures/mediator-log.ts";
-import { GuestProcess } from "../fixtures/mediator-vm.ts";
-import { compileModelCaller, startModelCaller } from "../support/model-caller.ts";
-import { temporaryDirectory } from "../support/real-process.ts";
-import { ReportingHost, until } from "../support/reporting-host.ts";
-import { setUpAgent, startAgent } from "../support/running-agent.ts";
-import { NO_UPROBES } from "../support/tracing.ts";
-import { compileCaller, compileTransport, startCaller } from "../support/transport-target.ts";
+import type { GuestEvidence } from "../src/host/match/guest-evidence.ts";
+import { requestLine } from "./fixtures/guest-lines.ts";
+import { MediatorLog } from "./fixtures/mediator-log.ts";
+import { GuestProcess } from "./fixtures/mediator-vm.ts";
+import { makeGroup } from "./support/control-group.ts";
+import { compileModelCaller, startModelCaller } from "./support/model-caller.ts";
+import { temporaryDirectory } from "./support/real-process.ts";
+import { ReportingHost, until } from "./support/reporting-host.ts";
+import { setUpAgent, startAgent } from "./support/running-agent.ts";
+import { NO_UPROBES } from "./support/tracing.ts";
+import { compileCaller, compileTransport, startCaller } from "./support/transport-target.ts";
 
 /** The service with the kernel's probes (observe.live), on processes that make transport calls. */
 
 const VM = 11;
 const BYTES = 200_000;
-const HIERARCHY = "/sys/fs/cgroup/unified";
 const UNIT = `vgpu-agent-live-${process.pid}.service`;
-const GROUP = join(HIERARCHY, "system.slice", UNIT);
 
-/** The control group that systemd would give the unit; the reason why there can be none here. */
-function makeGroup(): string | false {
-  try {
-    mkdirSync(GROUP, { recursive: true });
-    after(() => {
-      rmdirSync(GROUP);
-      // Another's, or the system's own, stays.
-      try {
-        rmdirSync(join(HIERARCHY, "system.slice"));
-      } catch {}
-    });
-    return false;
-  } catch (error) {
-    return `no control group can be made: ${error instanceof Error ? error.message : String(error)}`;
-  }
-}
-
-const enter = (pid: number) => writeFileSync(join(GROUP, "cgroup.procs"), `${pid}`);
+const { directory: GROUP, enter, skip: noGroup } = makeGroup(UNIT);
 
 const countsOf = (windows: readonly GuestEvidence[], pid: number) => {
   const counts = new Map<number, number>();
@@ -53,7 +35,7 @@ const countsOf = (windows: readonly GuestEvidence[], pid: number) => {
   return counts;
 };
 
-const skip = NO_UPROBES || makeGroup();
+const skip = NO_UPROBES || noGroup;
 
 describe("vgpu-agent run with the kernel's probes", { skip }, () => {
   const directory = temporaryDirectory();
@@ -160,7 +142,10 @@ describe("vgpu-agent run with the kernel's probes", { skip }, () => {
     // What is in no window yet is told at the end.
     await agent.kill("SIGTERM");
     const again = startAgent(set.config, set.state);
-    await until(() => host.windows.length > before, "the last window");
+    await until(
+      () => host.windows.length > before,
+      () => `the last window: ${agent.said()}${again.said()}`,
+    );
     await again.kill("SIGTERM");
     for (const [pid, truth] of [[first.pid, last] as const, truths[1]]) {
       const wanted = [...truth].map(([id, { count }]) => [id, count]);
