@@ -11,15 +11,13 @@ const ANEW = "the kernel's counts began anew in the window: what was counted bef
  * `firstAt` of a call that was made before the window, too, is the window's beginning: it was not earlier in it.
  */
 export function ledgerBetween(before: Ledger, after: Ledger): Ledger {
-  const known = new Map(before.calls.map((call) => [keyOf(call), call]));
-  const counts = new Map(after.calls.map((call) => [keyOf(call), call.count]));
+  // In silence the counts are the very same list.
+  const isSilent = before.calls === after.calls;
   const isAnew =
     before.source !== after.source ||
-    before.calls.some((call) => (counts.get(keyOf(call)) ?? 0) < call.count) ||
-    after.dropped < before.dropped;
-  const calls = isAnew
-    ? after.calls
-    : after.calls.flatMap((call) => callBetween(known.get(keyOf(call)), call, before.to) ?? []);
+    after.dropped < before.dropped ||
+    (!isSilent && hasLost(before.calls, after.calls));
+  const calls = isAnew ? after.calls : isSilent ? [] : callsBetween(before, after);
   const fresh = after.gaps.filter((gap) => !(isOfAMoment(gap) && before.gaps.includes(gap)));
   const gaps = isAnew ? [ANEW, ...fresh] : fresh;
   const dropped = isAnew ? after.dropped : after.dropped - before.dropped;
@@ -32,6 +30,17 @@ export function ledgerBetween(before: Ledger, after: Ledger): Ledger {
     dropped,
     calls,
   };
+}
+
+/** Whether some call was counted more often before. */
+function hasLost(before: readonly CallCount[], after: readonly CallCount[]): boolean {
+  const counts = new Map(after.map((call) => [keyOf(call), call.count]));
+  return before.some((call) => (counts.get(keyOf(call)) ?? 0) < call.count);
+}
+
+function callsBetween(before: Ledger, after: Ledger): CallCount[] {
+  const known = new Map(before.calls.map((call) => [keyOf(call), call]));
+  return after.calls.flatMap((call) => callBetween(known.get(keyOf(call)), call, before.to) ?? []);
 }
 
 /** Null: nothing of it happened in between. */

@@ -1,4 +1,5 @@
-import { attachTracepoint, BpfMap, BpfProgram } from "../../native/bpf.ts";
+import { attachTracepoint, BpfProgram } from "../../native/bpf.ts";
+import { BpfMap } from "../../native/bpf-map.ts";
 import type { Kernel } from "../../native/syscall.ts";
 import { Assembler, HELPER, R } from "../../sensors/trace/assembler.ts";
 

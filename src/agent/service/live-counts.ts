@@ -18,7 +18,7 @@ export interface LiveCountsOptions {
 /** A library that nobody had mapped before is looked for so often; in a process that just started, at once. */
 const RESCAN_MS = 120_000;
 /** Rows of the kernel's table (8192) after which, in silence, a new table is begun: those of processes that ended stay. */
-const MOST_ROWS = 2000;
+const MOST_ROWS = 500;
 /** The same for what was missed: a ledger keeps so many gaps and no more. */
 const MOST_GAPS = 25;
 /** How long the last window stands for what the workload does. */

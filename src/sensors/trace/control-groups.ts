@@ -31,10 +31,16 @@ export class ControlGroups {
   /** A group of the unit was seen: systemd keeps its units in this hierarchy. */
   #hasUnit = false;
   #learning: Promise<void> | null = null;
+  #walks = 0;
 
   constructor(fs: RootFs, unit: string) {
     this.#fs = fs;
     this.#unit = unit;
+  }
+
+  /** How often it was looked for groups: what `of` says is the same until it is another number. */
+  get walks(): number {
+    return this.#walks;
   }
 
   /** Null: not known, or not yet. */
@@ -55,6 +61,7 @@ export class ControlGroups {
     this.#learning = this.#walk().then(() => {
       for (const id of wanted) if (isNew(id)) this.#gone.add(id);
       this.#learning = null;
+      this.#walks += 1;
     });
     await this.#learning;
   }

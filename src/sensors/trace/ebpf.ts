@@ -1,4 +1,5 @@
-import { BpfMap, BpfProgram } from "../../native/bpf.ts";
+import { BpfProgram } from "../../native/bpf.ts";
+import { BpfMap, MapContents } from "../../native/bpf-map.ts";
 import { readUprobeSource, UprobeEvent, type UprobeSource } from "../../native/perf.ts";
 import type { Kernel } from "../../native/syscall.ts";
 import {
@@ -52,6 +53,12 @@ export class EbpfTracer implements Tracer {
   readonly #entry: BpfProgram;
   readonly #return: BpfProgram | null;
   readonly #events = new Map<string, UprobeEvent[]>();
+  /** What was read last, and what it is read into next. */
+  #rows = new MapContents();
+  #nextRows = new MapContents();
+  #failed = new MapContents();
+  #nextFailed = new MapContents();
+  #tallied: readonly TracedCall[] = [];
 
   /** @throws SystemCallError or an error of read(2) where the kernel does not let us. */
   constructor(kernel: Kernel, options: EbpfOptions) {
@@ -116,7 +123,6 @@ export class EbpfTracer implements Tracer {
     const stats = this.#stats.get(INDEX) ?? Buffer.alloc(STAT_BYTES);
     const stat = (name: keyof typeof STAT) => Number(stats.readBigUInt64LE(STAT[name]));
     const missed = this.#entry.misses() + (this.#return?.misses() ?? 0);
-    const failures = this.#readFailures();
     const gaps: string[] = [];
     const say = (count: number, text: string) => {
       if (count > 0) gaps.push(`${count} ${text}`);
@@ -128,7 +134,7 @@ export class EbpfTracer implements Tracer {
     say(stat("nested"), "calls began while another of the same thread was open: they may be counted twice");
     say(stat("unread"), "calls without their bytes back: the stack could not be read");
     return {
-      calls: this.#calls.entries().map(({ key, value }) => readCall(key, value, failures)),
+      calls: this.#readCalls(),
       open: this.#open.entries().map(({ key, value }) => ({
         tid: key.readUInt32LE(0),
         enteredNs: Number(value.readBigUInt64LE(0)),
@@ -154,15 +160,24 @@ export class EbpfTracer implements Tracer {
     return one;
   }
 
-  #readFailures(): Map<string, Record<string, number>> {
-    const failures = new Map<string, Record<string, number>>();
-    for (const { key, value } of this.#results.entries()) {
-      const call = key.toString("hex", 0, 8);
-      const results = failures.get(call) ?? {};
-      results[String(key.readInt32LE(8))] = Number(value.readBigUInt64LE(0));
-      failures.set(call, results);
+  /** The same list as before while nothing was called: a table of thousands of rows is asked for each second. */
+  #readCalls(): readonly TracedCall[] {
+    // The failures first: of a call that comes back meanwhile one may be missing, and none is there that has not returned.
+    this.#results.read(this.#nextFailed);
+    this.#calls.read(this.#nextRows);
+    const hasSameFailures = this.#failed.equals(this.#nextFailed);
+    if (hasSameFailures && this.#rows.equals(this.#nextRows)) return this.#tallied;
+    const failures = failuresOf(this.#nextFailed);
+    const calls: TracedCall[] = [];
+    for (let row = 0; row < this.#nextRows.count; row += 1) {
+      const before = row < this.#rows.count && hasSameFailures ? this.#tallied[row] : undefined;
+      const isSame = before !== undefined && this.#rows.hasSameRow(row, this.#nextRows);
+      calls.push(isSame ? before : readCall(this.#nextRows.key(row), this.#nextRows.value(row), failures));
     }
-    return failures;
+    [this.#rows, this.#nextRows] = [this.#nextRows, this.#rows];
+    [this.#failed, this.#nextFailed] = [this.#nextFailed, this.#failed];
+    this.#tallied = calls;
+    return calls;
   }
 }
 
@@ -172,8 +187,26 @@ function word(value: number): Buffer {
   return bytes;
 }
 
+/** By call as it is in a key: how often it came back with which return value that is none of success. */
+function failuresOf(contents: MapContents): Map<string, Record<string, number>> {
+  const failures = new Map<string, Record<string, number>>();
+  for (let row = 0; row < contents.count; row += 1) {
+    const key = contents.key(row);
+    const call = key.toString("hex", 0, 8);
+    const results = failures.get(call) ?? {};
+    results[String(key.readInt32LE(8))] = readCount(contents.value(row), 0);
+    failures.set(call, results);
+  }
+  return failures;
+}
+
+/** Below 2^53 exactly; a BigInt for each of the many would be garbage. */
+function readCount(bytes: Buffer, offset: number): number {
+  return bytes.readUInt32LE(offset) + bytes.readUInt32LE(offset + 4) * 0x1_0000_0000;
+}
+
 function readCall(key: Buffer, value: Buffer, failures: ReadonlyMap<string, Record<string, number>>): TracedCall {
-  const field = (offset: number) => Number(value.readBigUInt64LE(offset));
+  const field = (offset: number) => readCount(value, offset);
   const latency: Record<string, number> = {};
   for (let bucket = 0; bucket < LATENCY_BUCKETS; bucket += 1) {
     const count = field(CALL.latency + bucket * 8);

@@ -53,6 +53,19 @@ export interface LiveStart {
   readonly refused: readonly Refusal[];
 }
 
+interface CountedCalls {
+  readonly of: readonly TracedCall[];
+  readonly calls: readonly CallCount[];
+  readonly unseen: readonly string[];
+}
+
+interface MetProcesses {
+  readonly of: readonly TracedCall[];
+  readonly looks: number;
+  readonly walks: number;
+  readonly processes: readonly LedgerProcess[];
+}
+
 /**
  * Counts the transport calls of running processes with uprobes, without their log (docs/wire.md, "Uprobes").
  *
@@ -82,6 +95,11 @@ export class LiveLedger {
   #scanning: Promise<void> = Promise.resolve();
   #busy = false;
   #last: Ledger | null = null;
+  /** A snapshot each second is a look at thousands of counts that are as they were: what was made of them is kept. */
+  #counted: CountedCalls = { of: [], calls: [], unseen: [] };
+  readonly #counts = new WeakMap<TracedCall, CallCount>();
+  #met: MetProcesses = { of: [], looks: -1, walks: 0, processes: [] };
+  #looks = 0;
   readonly #kernelsPids = pidsAreTheKernels();
 
   constructor(context: SensorContext, options: LiveOptions) {
@@ -122,24 +140,16 @@ export class LiveLedger {
     const now = this.#context.now();
     const nowNs = monotonic();
     const at = (ns: number) => Math.round(now - (nowNs - ns) / 1e6);
-    const calls = tally.calls.map(
-      (call): CallCount => ({
-        pid: call.pid,
-        callId: call.callId,
-        count: call.count,
-        returned: call.returned,
-        bytesToHost: call.bytesToHost,
-        bytesBack: call.bytesBack,
-        results: call.results,
-        latency: call.latency,
-        firstAt: at(call.firstNs),
-        lastAt: at(call.lastNs),
-      }),
-    );
+    if (this.#counted.of !== tally.calls) {
+      const calls = tally.calls
+        .map((call) => this.#countOf(call, at))
+        .sort((a, b) => a.pid - b.pid || a.callId - b.callId);
+      this.#counted = { of: tally.calls, calls, unseen: unseenNote(new Set(tally.calls.map(({ callId }) => callId))) };
+    }
     const missing = [...this.#gaps, ...tally.gaps];
     const notes = [
       ...(this.#ended > 0 ? [`${counted(this.#ended, "call", "calls")} ended with the thread`] : []),
-      ...unseenNote(new Set(tally.calls.map(({ callId }) => callId))),
+      ...this.#counted.unseen,
     ];
     const attached = this.#inodes.size > 0;
     this.#last = {
@@ -152,7 +162,7 @@ export class LiveLedger {
       dropped: tally.dropped,
       possibleDrops: null,
       debugCost: null,
-      calls: calls.sort((a, b) => a.pid - b.pid || a.callId - b.callId),
+      calls: this.#counted.calls,
       open: open.map(
         ({ pid, tid, callId, enteredNs }): OpenCall => ({
           pid,
@@ -235,6 +245,7 @@ export class LiveLedger {
       // A process whose parent ended has another one now; whose child it was is what counts.
       this.#processes.set(one.pid, { ...one, ppid: before?.ppid ?? one.ppid });
     }
+    this.#looks += 1;
     const { workload } = this.#options;
     const missed = denied.filter((pid) => workload === null || workload.includes(pid));
     if (missed.length > 0) this.#gap(`the libraries of process ${missed.slice(0, 5).join(", ")} may not be read`);
@@ -252,8 +263,22 @@ export class LiveLedger {
     return tally.open.filter((one) => !gone.includes(one));
   }
 
+  #countOf(call: TracedCall, at: (ns: number) => number): CallCount {
+    const { group, firstNs, lastNs, ...counts } = call;
+    const known = this.#counts.get(call) ?? { ...counts, firstAt: at(firstNs), lastAt: at(lastNs) };
+    this.#counts.set(call, known);
+    return known;
+  }
+
   /** Processes that were seen, and those that ended between two looks and left calls alone. */
-  #seen(calls: readonly TracedCall[]): LedgerProcess[] {
+  #seen(calls: readonly TracedCall[]): readonly LedgerProcess[] {
+    const { of, looks, walks, processes } = this.#met;
+    if (of === calls && looks === this.#looks && walks === this.#groups.walks) return processes;
+    this.#met = { of: calls, looks: this.#looks, walks: this.#groups.walks, processes: this.#meet(calls) };
+    return this.#met.processes;
+  }
+
+  #meet(calls: readonly TracedCall[]): readonly LedgerProcess[] {
     const groups = groupsOf(calls);
     void this.#groups.learn(groups.values());
     const pids = new Set([...this.#processes.keys(), ...calls.map(({ pid }) => pid)]);
