@@ -1,5 +1,6 @@
 import yargs from "yargs";
 import { UnknownCheck } from "./checks/engine.ts";
+import { assertGivenOnce, assertNoneEmpty } from "./commands/arguments.ts";
 import { CannotCountLive } from "./commands/cannot-count-live.ts";
 import { configCommands } from "./commands/config-cli.ts";
 import { doctorCommand } from "./commands/doctor-cli.ts";
@@ -19,14 +20,24 @@ import { TOOL_VERSION } from "./version.ts";
 /** Nothing could be judged or counted. */
 const NOTHING = 1;
 
+/** Some of yargs' messages have lines: what is wrong with a command line is one. */
+const LINE_BREAK = /\n\s*/g;
+
 /** Runs the command line and gives the exit code. */
 async function main(args: readonly string[]): Promise<number> {
   let code = 0;
   const end = (exitCode: number): void => {
     code = exitCode;
   };
+  assertNoneEmpty(args);
   const start = yargs([...args])
     .scriptName("vgpu-agent")
+    // No option is a table: --log.x is a mistake, not a part of --log.
+    .parserConfiguration({ "dot-notation": false })
+    .check((values, declared) => {
+      assertGivenOnce(args, values, declared);
+      return true;
+    })
     // Half of a page in another language would be the library's words alone, and only where its files are.
     .detectLocale(false)
     .usage(
@@ -150,7 +161,7 @@ async function main(args: readonly string[]): Promise<number> {
     .wrap(Math.min(process.stdout.columns ?? 80, 110))
     .exitProcess(false)
     .fail((message, error) => {
-      throw error ?? new UsageError(message);
+      throw error ?? new UsageError(message.replaceAll(LINE_BREAK, " "));
     })
     .parseAsync();
   return code;

@@ -25,14 +25,14 @@ const BOOT = "c7a3f5de-90d1-4f6e-9a2b-1d2e3f4a5b6c";
 const [BEHIND, BEFORE] = ["host-errors/VG-H06/1187@4200", "discovery/VG-O01/1187@4200"];
 const root = temporaryDirectory();
 
-const failing = (check: string, cause: "VG-H06" | "VG-O01", message: string): Finding => ({
+const failing = (check: string, cause: "VG-H06" | "VG-O01", message: string, at: number): Finding => ({
   check,
   title: check,
   hop: null,
   outcome: "fail",
   cause,
   message,
-  evidence: [{ source: "test", locator: "test", text: message, at: null }],
+  evidence: [{ source: "log", locator: `s=1;t=${at}`, text: message, at }],
   because: [],
   durationMs: 0,
 });
@@ -41,7 +41,8 @@ const failing = (check: string, cause: "VG-H06" | "VG-O01", message: string): Fi
 class Guest {
   readonly delivery: Delivery;
   #tracker: ConditionTracker;
-  message = "the context is broken (3 times)";
+  /** When the last line was written that tells of the broken context. */
+  brokenAt = 1_770_000_000_000;
 
   private constructor(delivery: Delivery) {
     this.delivery = delivery;
@@ -72,7 +73,10 @@ class Guest {
 
   async look(): Promise<void> {
     const monotonic = monotonicMs();
-    const findings = [failing("host-errors", "VG-H06", this.message), failing("discovery", "VG-O01", "no GPU found")];
+    const findings = [
+      failing("host-errors", "VG-H06", "the context is broken", this.brokenAt),
+      failing("discovery", "VG-O01", "no GPU found", 1_770_000_000_000),
+    ];
     const said = this.#tracker.observe({
       at: Date.now(),
       monotonic,
@@ -150,7 +154,8 @@ describe("a new run of the mediator", () => {
     await guest.hearFromHost();
     assert.deepEqual(said(), [...opened, `closed ${BEHIND} mediator-restarted`]);
 
-    guest.message = "the context is broken (1 time)";
+    // The new one's own, in the same words.
+    guest.brokenAt += 60_000;
     await guest.look();
     await guest.look();
     await guest.hearFromHost();

@@ -141,13 +141,14 @@ describe("vgpu-agent run under systemd", { skip }, () => {
   it("opens a condition when the workload's unit stops, and closes it when it runs again", async () => {
     const before = host.conditions.length;
     await must(box, "systemctl stop ollama");
-    await until(() => host.conditions.slice(before).some(({ state }) => state === "open"), "a condition opens", 60_000);
+    // The 30 s of the device's level are not waited for: an end or a start of a process is a reason to look, every 10 s at most.
+    await until(() => host.conditions.slice(before).some(({ state }) => state === "open"), "a condition opens", 20_000);
     const opened = host.conditions.slice(before).filter(({ state }) => state === "open");
     await must(box, "systemctl start ollama");
     say(startLines(VM, PID));
     const closes = ({ id }: { readonly id: string }) =>
       host.conditions.slice(before).some((one) => one.id === id && one.state === "closed");
-    await until(() => opened.some(closes), `one of ${opened.map(({ id }) => id)} closes`, 90_000);
+    await until(() => opened.some(closes), `one of ${opened.map(({ id }) => id)} closes`, 20_000);
   });
 
   it("is killed and started again by systemd when it hangs, and loses nothing", async () => {

@@ -117,6 +117,42 @@ describe("vgpu-agent run", { concurrency: 4 }, () => {
     assert.match(agent.said(), /agent\.toml:4:\d+: .*light_seconds/);
   });
 
+  it("runs on without its state directory, says so once, and keeps its state when it can", async () => {
+    const home = fresh();
+    const set = setUpAgent(home);
+    const host = await ReportingHost.start(home, VM, set.enrolment);
+    const state = join(home, "not-there-yet");
+    const agent = startAgent(set.config, state);
+    const begun = "the state is not kept: a restart knows what the spool has, and no more";
+    const { problem } = await agent.until(begun);
+    assert.match(String(problem), /not-there-yet: cannot be opened \(ENOENT\): make the directory/);
+    await agent.until("observes");
+    // Each is tried to be written, and so is the reading place, every 30 s.
+    say(set, [...startLines(VM, PID), ...launchLines(PID, 1), requestLine()]);
+    await endWindow(set);
+    await until(() => host.sequence.length > 0 && host.conditions.length > 0, "a window and a condition");
+    mkdirSync(state, { mode: 0o700 });
+    await agent.until("the state is kept again");
+    const lines = agent.said().split("\n");
+    assert.equal(lines.filter((line) => line.includes("state is not kept")).length, 1, agent.said());
+    for (const file of ["agent.json", "conditions.json", "reading.json", "lock"]) {
+      assert.ok(existsSync(join(state, file)), file);
+    }
+    const second = startAgent(set.config, state);
+    assert.deepEqual(await second.ended, { code: 1, signal: null }, "it is locked");
+    await agent.kill("SIGTERM");
+    const next = startAgent(set.config, state);
+    await next.until("observes");
+    say(set, [...launchLines(PID, 2), requestLine()]);
+    await endWindow(set);
+    await until(() => host.sequence.length > 1, "the second window");
+    assert.deepEqual(host.sequence, [1, 2]);
+    assert.deepEqual(saidTwice(host.conditions), []);
+    assert.ok(!next.said().includes("state is not kept"), next.said());
+    await next.kill("SIGTERM");
+    await host.down();
+  });
+
   it("leaves a state directory that another agent works in alone", async () => {
     const set = setUpAgent(fresh());
     const first = startAgent(set.config, set.state);

@@ -158,6 +158,22 @@ describe("bad input", () => {
   });
 });
 
+const COMMANDS = [
+  ["doctor"],
+  ["calls"],
+  ["match", "--mediator-log", "x"],
+  ["run"],
+  ["enroll"],
+  ["host"],
+  ["host", "status"],
+  ["host", "enroll", "--vm", "1"],
+  ["host", "tokens"],
+  ["host", "revoke", "1234abcd"],
+];
+/** Of a command's help. */
+const WITH_VALUE = /^ +(--[a-z-]+) [^[\n]*(?:\n {12,}[^[\n]*)*\[(?:string|number|array|choices)/gm;
+const FORGOTTEN = /^vgpu-agent: (?:--[a-z-]+: the value is missing|Not enough arguments following: [a-z-]+)\n$/;
+
 describe("a command line that cannot be meant", () => {
   const cases: readonly (readonly [string, readonly string[], RegExp])[] = [
     ["no command", [], /doctor/],
@@ -169,10 +185,27 @@ describe("a command line that cannot be meant", () => {
     ["a pid that is none", ["doctor", "--pid", "x"], /pid/],
     ["two formats", ["doctor", "--json", "--short"], /exclusive/],
     ["a unit that is no unit", ["doctor", "--unit", "a; rm -rf /"], /unit/],
-    ["a unit without a name", ["doctor", "--unit", ""], /--unit "": not a unit's name/],
-    ["a unit that was forgotten", ["doctor", "--unit", "--short"], /following: unit/],
-    ["a log that was forgotten", ["doctor", "--json", "--log"], /following: log/],
-    ["a root that was forgotten", ["calls", "--root"], /following: root/],
+    ["a unit without a name", ["doctor", "--unit", ""], /--unit "": the value is empty/],
+    ["a unit that was forgotten", ["doctor", "--unit", "--short"], /--unit: the value is missing/],
+    ["a log that was forgotten", ["doctor", "--json", "--log"], /--log: the value is missing/],
+    ["a root that was forgotten", ["calls", "--root"], /--root: the value is missing/],
+    ["an option by its other name", ["match", "--mediatorLog="], /--mediatorLog "": the value is empty/],
+    ["a path that was given twice", ["run", "--state", "/tmp/a", "--state", "/tmp/b"], /--state was given 2 times/],
+    ["two times", ["calls", "--since", "2h", "--since", "1h"], /--since was given 2 times/],
+    ["a format that is none", ["doctor", "--format", "pdf"], /Given: "pdf", Choices: "tty"/],
+    ["a format twice", ["doctor", "--format", "json", "--format", "tty"], /--format was given 2 times/],
+    ["a host, and none", ["doctor", "--host", "https://h:1", "--no-host"], /--host was given 2 times/],
+    ["an option that cannot be negated", ["doctor", "--no-root"], /no-root/],
+    ["an option as a table", ["doctor", "--log.file", "x"], /log\.file/],
+    ["an empty word", ["enroll", ""], /"": the argument is empty/],
+    ["a file that is standard input", ["config", "check", "-"], /standard input is not taken/],
+    ["a counterpart without an address", ["doctor", "--host", "10.0.0.1:8443"], /--host 10.*https:/],
+    ["an address to listen on that is none", ["host", "--listen", "8443"], /--listen 8443: give ADDRESS:PORT/],
+    ["an address for metrics that is none", ["host", "--metrics", "9464"], /--metrics 9464: give ADDRESS:PORT/],
+    ["a time to keep that is none", ["host", "--keep", "long"], /--keep takes a time/],
+    ["a size to keep that is none", ["host", "--keep-size", "4"], /--keep-size takes a size/],
+    ["a URL for guests that is none", ["host", "enroll", "--vm", "1", "--url", "http://h:1"], /--url takes https/],
+    ["a time to expire that is none", ["host", "enroll", "--vm", "1", "--expires", "0d"], /--expires takes a time/],
   ];
   for (const [name, args, says] of cases) {
     it(`${name}: exit 2, one line that says what`, async () => {
@@ -181,6 +214,20 @@ describe("a command line that cannot be meant", () => {
       assert.match(result.stderr, says);
       assert.equal(result.stdout, "");
       assert.equal(result.stderr.trim().split("\n").length, 1, result.stderr);
+    });
+  }
+
+  for (const command of COMMANDS) {
+    it(`${command.join(" ")}: no option stands for its default when its value was forgotten`, async () => {
+      const help = await run(process.execPath, [PROGRAM, ...command, "--help"]);
+      const options = [...help.stdout.matchAll(WITH_VALUE)].map(([, name]) => name ?? "");
+      assert.ok(options.length > 0, help.stdout);
+      for (const name of options) {
+        const result = await run(process.execPath, [PROGRAM, ...command, name]);
+        assert.deepEqual([result.exitCode, result.stdout], [2, ""], `${command.join(" ")} ${name}: ${result.stderr}`);
+        assert.match(result.stderr, FORGOTTEN);
+        assert.ok(result.stderr.includes(name.replace("--", "")), result.stderr);
+      }
     });
   }
 });

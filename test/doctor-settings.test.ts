@@ -70,6 +70,32 @@ describe("vgpu-agent doctor and the service's settings", () => {
       assert.equal(source?.state, "skipped");
     }));
 
+  it("connects with nobody by itself where the settings turn the host off, says so, and asks it when told to", () =>
+    withListener(async (port, connections) => {
+      const { config, enrolment } = settings();
+      writeFileSync(enrolment, `${wordFor(port)}\n`, { mode: 0o600 });
+      writeFileSync(config, `[host]\nenrolment = "${enrolment}"\nenabled = false\n`);
+      const off = await judged("--config", config);
+      assert.equal(connections(), 0);
+      assert.equal(off.source?.state, "skipped");
+      assert.equal(
+        off.source?.detail,
+        `host.enabled is false (${config}:3), so no host is asked; --host URL asks it all the same`,
+      );
+      const shown = await vgpuAgent(["doctor", "--config", config, "--format", "tty"]);
+      assert.match(shown.stdout.replaceAll(/\s+/g, " "), /Not looked at: .*host's record \(host\.enabled is false/);
+      assert.equal(connections(), 0);
+      for (const told of [
+        ["--config", config, "--host", `https://127.0.0.1:${port}`],
+        ["--enrolment", enrolment],
+      ]) {
+        const before = connections();
+        const { source } = await judged(...told);
+        assert.ok(connections() > before, told.join(" "));
+        assert.equal(source?.state, "timed-out");
+      }
+    }));
+
   it("says where it looked when there is no enrolment at the place that the settings name", async () => {
     const { config, enrolment } = settings();
     const { source } = await judged("--config", config);
@@ -119,6 +145,15 @@ describe("vgpu-agent enroll and the service's settings", () => {
     assert.ok(stdout.includes(enrolment));
     assert.ok(stdout.endsWith(`Next: vgpu-agent doctor --config ${config}\n`), stdout);
     assert.equal(readFileSync(enrolment, "utf8"), `${word}\n`);
+  });
+
+  it("says that nothing is reported where the settings turn the host off", async () => {
+    const { config, enrolment } = settings();
+    writeFileSync(config, `[host]\nenabled = false\nenrolment = "${enrolment}"\n`);
+    const { exitCode, stdout } = await vgpuAgent(["enroll", "-", "--offline", "--config", config], wordFor(1));
+    assert.equal(exitCode, 0);
+    assert.ok(stdout.includes(`\nhost.enabled is false (${config}:2): neither`), stdout);
+    assert.ok(existsSync(enrolment));
   });
 
   it("writes nothing where the settings are wrong, and shows nothing of the word", async () => {

@@ -17,7 +17,7 @@ export function doctorCommand(command: Argv, end: (exitCode: number) => void): A
       doctoring
         .options(SUBJECT)
         .option("json", { type: "boolean", describe: "print one JSON document (schema/report-1.json)" })
-        .option("format", { choices: FORMATS, describe: "how to print the report" })
+        .option("format", { choices: FORMATS, requiresArg: true, describe: "how to print the report" })
         .option("short", { type: "boolean", describe: "under 40 lines, ready to paste" })
         .option("host", {
           type: "string",
@@ -30,7 +30,7 @@ export function doctorCommand(command: Argv, end: (exitCode: number) => void): A
         })
         .option("config", {
           type: "string",
-          describe: "the service's settings, for their host.enrolment; by default /etc/vgpu-agent/agent.toml",
+          describe: "the service's settings, for what they say of the host; by default /etc/vgpu-agent/agent.toml",
         })
         .option("mediator-log", {
           type: "string",
@@ -57,7 +57,7 @@ export function doctorCommand(command: Argv, end: (exitCode: number) => void): A
         .example("$0 doctor --root /mnt/capture --journal /mnt/capture/journal", "judge a capture of another VM")
         .example("$0 doctor --log stderr.log --json", "judge a saved stderr alone")
         .epilogue(
-          "Reads only; --live puts probes into the shim's code while it counts. A VM that is enrolled (vgpu-agent enroll) is compared with its host's record without being told to: counts, sizes and pointers of its calls go there, and the report. Exit code: 0 nothing worse than info, 4 warnings, 3 failures, 1 no verdict, 2 usage.",
+          "Reads only; --live puts probes into the shim's code while it counts. A VM that is enrolled (vgpu-agent enroll) is compared with its host's record without being told to, unless host.enabled is false in the settings: counts, sizes and pointers of its calls go there, and the report. Exit code: 0 nothing worse than info, 4 warnings, 3 failures, 1 no verdict, 2 usage.",
         ),
     async (argv) => {
       const { assertChecksExist, doctor, listChecks } = await import("./doctor.ts");
@@ -116,10 +116,10 @@ function hostRequest(
   { enrolment, config }: { readonly enrolment?: string | undefined; readonly config?: string | undefined },
   [root, mediatorLog]: readonly [string | undefined, string | undefined],
 ): HostRequest | null {
-  if (enrolment === "") throw new UsageError("--enrolment takes the name of a file");
-  if (config === "") throw new UsageError("--config takes the name of a file");
   const url = typeof host === "string" ? host : null;
-  if (url === "") throw new UsageError("--host takes the address of the counterpart: https://HOST:PORT");
+  if (url !== null && URL.parse(url)?.protocol !== "https:") {
+    throw new UsageError(`--host ${url}: give the address of the counterpart: https://HOST:PORT`);
+  }
   if (host === false && enrolment !== undefined) throw new UsageError("--no-host asks none: leave out --enrolment");
   const isNamed = url !== null || enrolment !== undefined;
   if (isNamed && root !== undefined) {

@@ -2,7 +2,7 @@ import { ENROLMENT_FILE } from "../agent/settings/enrolment-path.ts";
 import { runChecks, type Selection, UnknownCheck } from "../checks/engine.ts";
 import { CHECKS } from "../checks/registry.ts";
 import type { Facts } from "../facts/facts.ts";
-import type { NotRead } from "../facts/reading.ts";
+import { type NotRead, notRead } from "../facts/reading.ts";
 import { buildReport } from "../report/build.ts";
 import { exitCodeOf, type Format, type RenderOptions, renderReport } from "../report/format.ts";
 import { collect } from "../sensors/collect.ts";
@@ -103,13 +103,18 @@ async function openHost(
   onStep: (name: string) => void,
 ): Promise<Counterpart | NotRead | null> {
   if (request === null) return null;
-  const place = request.enrolment ?? (await enrolmentPlace(request.config));
-  if (typeof place !== "string") return place;
-  const isNamed = request.url !== null || request.enrolment !== null;
-  if (!isNamed && place === ENROLMENT_FILE && !mayBeThere(place)) return null;
+  const { url, enrolment, config } = request;
+  const place = enrolment === null ? await enrolmentPlace(config) : { path: enrolment, offAt: null };
+  if ("state" in place) return place;
+  const { path, offAt } = place;
+  const isNamed = url !== null || enrolment !== null;
+  if (!isNamed && offAt !== null) {
+    return notRead("skipped", `host.enabled is false (${offAt}), so no host is asked; --host URL asks it all the same`);
+  }
+  if (!isNamed && path === ENROLMENT_FILE && !mayBeThere(path)) return null;
   // Only now: who asks no host does not wait for what does.
   const { openCounterpart } = await import("./doctor-counterpart.ts");
-  return await openCounterpart(request, place, { onStep });
+  return await openCounterpart(request, path, { onStep });
 }
 
 /** Adds what the mediator's log says of the same calls, where one was given. */

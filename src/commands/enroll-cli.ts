@@ -1,7 +1,6 @@
 import type { Argv } from "yargs";
 import { ENROLMENT_FILE } from "../agent/settings/enrolment-path.ts";
 import { printAll } from "./output.ts";
-import { UsageError } from "./usage.ts";
 
 /** More than any word, with what an editor puts around it. */
 const MOST_CHARACTERS = 8192;
@@ -19,6 +18,8 @@ export function enrollCommand(command: Argv, end: (exitCode: number) => void): A
           describe:
             "what `vgpu-agent host enroll` printed on the host; without it, or with -, it is read from standard input",
         })
+        // Else a lone "-" would not be taken for it.
+        .nargs("word", 1)
         .option("enrolment", {
           type: "string",
           describe: `the file to write; by default host.enrolment of the settings: ${ENROLMENT_FILE}`,
@@ -47,11 +48,8 @@ export function enrollCommand(command: Argv, end: (exitCode: number) => void): A
     async (argv) => {
       const { CannotEnroll, enroll } = await import("./enroll.ts");
       const { word, enrolment, config, force, offline } = argv;
-      if (enrolment === "") throw new UsageError("--enrolment takes the name of a file");
-      if (config === "") throw new UsageError("--config takes the name of a file");
       try {
-        // A lone "-" comes as "".
-        const text = word === undefined || word === "-" || word === "" ? await standardInput() : word;
+        const text = word === undefined || word === "-" ? await standardInput() : word;
         await printAll(await enroll({ word: text, file: enrolment ?? null, config: config ?? null, force, offline }));
       } catch (error) {
         if (!(error instanceof CannotEnroll)) throw error;

@@ -6,7 +6,7 @@ import { errnoOf } from "../facts/reading.ts";
 import { visible } from "../report/text.ts";
 import { type Enrolment, InvalidEnrolment, parseEnrolment } from "../report/wire/enrolment-string.ts";
 import { PinMismatch } from "../report/wire/pinned-agent.ts";
-import { enrolmentPlace } from "./enrolment-place.ts";
+import { type EnrolmentPlace, enrolmentPlace } from "./enrolment-place.ts";
 
 /** `vgpu-agent enroll`: the only command of the doctor's kind that writes; it writes one file. */
 
@@ -29,7 +29,7 @@ export class CannotEnroll extends Error {}
 /** Gives what was done, for people. Throws CannotEnroll. */
 export async function enroll({ word, file, config, force, offline }: EnrollOptions): Promise<string> {
   const enrolment = parsed(word);
-  const path = file ?? (await placeOf(config));
+  const { path, offAt } = file === null ? await placeOf(config) : { path: file, offAt: null };
   if (!force) await assertReplaceable(path, enrolment);
   const said = offline
     ? "The host was not asked (--offline): whether it takes the token shows at the first report."
@@ -40,16 +40,20 @@ export async function enroll({ word, file, config, force, offline }: EnrollOptio
     throw new CannotEnroll(`${path} cannot be written (${errnoOf(error) ?? String(error)}): run this as root`);
   }
   const { vm, url } = enrolment;
+  const off =
+    offAt === null
+      ? ""
+      : `host.enabled is false (${visible(offAt)}): neither the service nor the doctor asks this host by itself.\n`;
   return (
     `Wrote ${visible(path)} (mode 0600: it has the token).\n` +
-    `This machine is VM ${vm} and reports to ${visible(url)}.\n${said}\n` +
+    `This machine is VM ${vm} and reports to ${visible(url)}.\n${said}\n${off}` +
     `Next: vgpu-agent doctor${file === null ? "" : ` --enrolment ${visible(file)}`}${config === null ? "" : ` --config ${visible(config)}`}\n`
   );
 }
 
-async function placeOf(config: string | null): Promise<string> {
+async function placeOf(config: string | null): Promise<EnrolmentPlace> {
   const place = await enrolmentPlace(config);
-  if (typeof place === "string") return place;
+  if (!("state" in place)) return place;
   throw new CannotEnroll(`${visible(place.detail)}. Nothing was written`);
 }
 

@@ -52,6 +52,7 @@ const HEALTH_MS = 15_000;
  */
 export async function hostListen(options: HostListenOptions): Promise<void> {
   const address: ListenAddress = parseListenAddress(options.listen);
+  const metricsAddress = options.metrics === null ? null : parseMetricsAddress(options.metrics);
   prepareDataDirectory(options.data);
   // Without base fields: one machine, one process, and journald adds both.
   const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
@@ -62,7 +63,7 @@ export async function hostListen(options: HostListenOptions): Promise<void> {
   let listener: MetricsListener | null = null;
   try {
     await verdicts.syncEnrolled(store);
-    if (options.metrics !== null) listener = await serveMetrics(options.metrics, metrics);
+    if (metricsAddress !== null) listener = await serveMetrics(metricsAddress, metrics);
     const source = await logSource(options.mediatorLog, store);
     const onError = (error: unknown) => log.error({ err: error }, "failed");
     const health = new HealthWatch({
@@ -143,9 +144,9 @@ export async function hostListen(options: HostListenOptions): Promise<void> {
   }
 }
 
-async function serveMetrics(address: string, metrics: HostMetrics): Promise<MetricsListener> {
+async function serveMetrics(address: ListenAddress, metrics: HostMetrics): Promise<MetricsListener> {
   const update = declareProcessMetrics(metrics.registry, Date.now());
-  return await listenForMetrics(parseMetricsAddress(address), () => {
+  return await listenForMetrics(address, () => {
     update();
     return metrics.registry.render();
   });

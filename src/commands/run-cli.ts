@@ -14,7 +14,7 @@ export function runCommand(program: Argv, end: (exitCode: number) => void): Argv
         .option("config", { type: "string", describe: "the settings; by default /etc/vgpu-agent/agent.toml" })
         .option("state", {
           type: "string",
-          default: process.env["STATE_DIRECTORY"] ?? "/var/lib/vgpu-agent",
+          default: process.env["STATE_DIRECTORY"] || "/var/lib/vgpu-agent",
           describe: "directory for what has to outlive a restart",
         })
         .example("systemctl start vgpu-agent", "as a service (/usr/lib/systemd/system/vgpu-agent.service)")

@@ -1,23 +1,18 @@
 import { UsageError } from "./usage.ts";
 
-/**
- * What every command that judges or counts takes: which subject, and which part of its log. Without `requiresArg`, one whose
- * value was forgotten would pass for one that was not given.
- */
+/** What every command that judges or counts takes: which subject, and which part of its log. */
 export const SUBJECT = {
-  unit: { type: "string", requiresArg: true, default: "ollama.service", describe: "systemd unit of the workload" },
+  unit: { type: "string", default: "ollama.service", describe: "systemd unit of the workload" },
   pid: { type: "number", describe: "this process instead of the unit's" },
-  since: { type: "string", requiresArg: true, describe: "read the log from here: 10m, 2h, or a time" },
-  until: { type: "string", requiresArg: true, describe: "read the log up to here" },
-  root: { type: "string", requiresArg: true, describe: "a captured file-system root instead of this machine" },
+  since: { type: "string", describe: "read the log from here: 10m, 2h, or a time" },
+  until: { type: "string", describe: "read the log up to here" },
+  root: { type: "string", describe: "a captured file-system root instead of this machine" },
   journal: {
     type: "string",
-    requiresArg: true,
     describe: "journal file, directory of journal files, or journal export",
   },
   log: {
     type: "string",
-    requiresArg: true,
     describe: "file with the workload's stderr, when it is not in the journal",
   },
 } as const;

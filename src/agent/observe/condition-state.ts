@@ -2,8 +2,8 @@ import { z } from "zod";
 
 /** What the tracker keeps over a restart of the agent. Plain JSON; it is written whenever a condition opens or closes. */
 
-/** Conditions and pasts that are kept; one VM has a few dozen. */
-export const TRACKED_LIMITS = { open: 256, past: 256, onsets: 8 } as const;
+/** Conditions and pasts that are kept; one VM has a few dozen. `lines` of one: a check shows first and last ones. */
+export const TRACKED_LIMITS = { open: 256, past: 256, onsets: 8, lines: 32 } as const;
 
 const processKeySchema = z.strictObject({
   pid: z.number().int().positive(),
@@ -16,6 +16,9 @@ export type ProcessKey = z.infer<typeof processKeySchema>;
 export function isSameProcess(a: ProcessKey, b: ProcessKey): boolean {
   return a.pid === b.pid && a.startTicks === b.startTicks;
 }
+
+/** Names of lines of the log, as sighting.ts gives them. */
+const linesSchema = z.array(z.string().max(40)).max(TRACKED_LIMITS.lines).readonly();
 
 const openSchema = z.strictObject({
   id: z.string().max(200),
@@ -30,6 +33,8 @@ const openSchema = z.strictObject({
   /** Monotonic milliseconds of that boot: when its first or another message was seen; left out by earlier versions. */
   newsAt: z.number().nonnegative().default(0),
   message: z.string().max(2000),
+  /** That it was seen by last; left out by earlier versions. */
+  lines: linesSchema.default([]),
   clearMs: z.number().nonnegative(),
 });
 
@@ -41,6 +46,8 @@ const pastSchema = z.strictObject({
   process: processKeySchema.nullable(),
   /** What it said when it ended, where saying the same again is no new sighting. */
   seen: z.string().max(2000).nullable(),
+  /** And by which lines; null: whichever, as with earlier versions. */
+  lines: linesSchema.nullable().default(null),
   /** Monotonic milliseconds of that boot: beginnings of late, for telling what comes and goes. */
   onsets: z.array(z.number()).max(TRACKED_LIMITS.onsets),
 });

@@ -50,9 +50,9 @@ const findingOf = (check: string, cause: CauseId, says: Exclude<Word, "stale">, 
   hop: null,
   outcome: says,
   cause: says === "fail" ? cause : null,
-  // A new mediator has new errors.
-  message: `${check} ${serial}`,
-  evidence: says === "pass" || says === "fail" ? [{ source: "test", locator: "test", text: "", at: null }] : [],
+  message: `${check} ${says}`,
+  // A new mediator has new errors, in the same words.
+  evidence: says === "pass" || says === "fail" ? [{ source: "log", locator: "test", text: "", at: serial }] : [],
   because: [],
   durationMs: 0,
 });

@@ -11,6 +11,7 @@ import {
   TRACKED_LIMITS,
 } from "./condition-state.ts";
 import { endOfEarlierRuns, type MediatorRun, nameOfRun } from "./mediator-run.ts";
+import { addSighting, linesOf, type Sighting, saysTheSame } from "./sighting.ts";
 import { TrackedCondition } from "./tracked-condition.ts";
 
 export interface ConditionOptions {
@@ -54,15 +55,11 @@ const FLAPS = 4;
 const FLAP_WINDOW_CLEARS = 10;
 const MOST_CLEAR_FACTOR = 16;
 const MESSAGE_LIMIT = 2000;
+/** In an id, for a failure that names no cause. */
+const OTHER = "other";
 const PID_LOCATOR = /^pid (\d{1,10})$/;
 
 type Ending = NonNullable<Condition["ended_by"]>;
-
-/** What one look says of one subject. */
-interface Sighting {
-  readonly facts: OpenCondition;
-  readonly worst: Finding["outcome"];
-}
 
 /**
  * Makes conditions, which hold for a while, of findings, which are of a moment.
@@ -113,8 +110,9 @@ export class ConditionTracker {
     const sightings = new Map<string, Sighting>();
     for (const [check, findings] of byCheck) {
       if (!look.asOf.has(check)) continue;
-      for (const one of this.#sightingsOf(check, findings, look)) keepWorst(sightings, one);
+      for (const one of this.#sightingsOf(check, findings, look)) addSighting(sightings, one);
     }
+    this.#forgetWords(byCheck, look);
     for (const { facts } of sightings.values()) this.#begin(facts, look);
     for (const [id, one] of this.#tracked) {
       const asOf = look.asOf.get(one.facts.check);
@@ -183,7 +181,7 @@ export class ConditionTracker {
     const bound = boundTo === "process" && process === null ? "boot" : boundTo;
     const subject = process === null ? bound : `${process.pid}@${process.startTicks}`;
     const facts: OpenCondition = {
-      id: `${check}/${cause ?? (outcome === "unknown" ? "blind" : "other")}/${subject}`,
+      id: `${check}/${cause ?? (outcome === "unknown" ? "blind" : OTHER)}/${subject}`,
       check,
       cause,
       boundTo: bound,
@@ -194,16 +192,28 @@ export class ConditionTracker {
       since: Math.max(0, Math.trunc(look.at)),
       newsAt: look.monotonic,
       message: finding.message.slice(0, MESSAGE_LIMIT),
+      lines: linesOf(finding.evidence),
       clearMs: this.#options.clearMs,
     };
     return { facts, worst: outcome };
+  }
+
+  /** What was well since it ended is new when it says the same again. */
+  #forgetWords(byCheck: ReadonlyMap<string, readonly Finding[]>, look: Observation): void {
+    for (const [id, past] of this.#past) {
+      const [check = "", cause] = id.split("/");
+      const findings = look.asOf.has(check) ? byCheck.get(check) : undefined;
+      if (past.seen === null || findings === undefined || stateOfCheck(findings) !== "speaks") continue;
+      const holds = findings.some((one) => isBad(one) && (one.cause ?? OTHER) === cause);
+      if (!holds) this.#past.set(id, { ...past, seen: null, lines: null });
+    }
   }
 
   /** Begins to watch what was not bad before. */
   #begin(facts: OpenCondition, look: Observation): void {
     if (this.#tracked.has(facts.id)) return;
     const past = this.#past.get(facts.id);
-    if (past?.seen === facts.message) return;
+    if (saysTheSame(facts, past)) return;
     if (this.#tracked.size >= TRACKED_LIMITS.open) {
       this.#unlisted += 1;
       return;
@@ -213,7 +223,7 @@ export class ConditionTracker {
     if (asOf === undefined) return;
     const recent = this.#onsetsOf(past, asOf);
     const onsets = [...recent, asOf].slice(-TRACKED_LIMITS.onsets);
-    this.#remember({ id: facts.id, bootId: look.bootId, process: facts.process, seen: null, onsets });
+    this.#remember({ id: facts.id, bootId: look.bootId, process: facts.process, seen: null, lines: null, onsets });
   }
 
   #look(
@@ -275,9 +285,11 @@ export class ConditionTracker {
     const { check, cause } = one.facts;
     const keepsSaying = ending === "mediator-restarted" || ruleOf(check, cause).recovery === "no-new-sighting";
     const seen = keepsSaying ? one.message : null;
+    // What only happens, and is over at once, is known again by what it says alone.
+    const lines = ending === "mediator-restarted" ? one.lines : null;
     const onsets = this.#past.get(id)?.onsets ?? [];
     if (ending === "recovered" || ending === "mediator-restarted") {
-      this.#remember({ id, bootId: look.bootId, process: one.facts.process, seen, onsets });
+      this.#remember({ id, bootId: look.bootId, process: one.facts.process, seen, lines, onsets });
     }
     return one.open ? this.#document(one, "closed", ending, look) : null;
   }
@@ -324,11 +336,6 @@ function speaksWell({ facts: { cause, outcome } }: TrackedCondition, findings: r
 /** Of a process that could not be told; now it can, and has a condition of its own where it still holds. */
 function isSubstitute({ check, cause }: OpenCondition): boolean {
   return ruleOf(check, cause).boundTo === "process";
-}
-
-function keepWorst(sightings: Map<string, Sighting>, one: Sighting): void {
-  const known = sightings.get(one.facts.id);
-  if (known === undefined || severityOf(one.worst) > severityOf(known.worst)) sightings.set(one.facts.id, one);
 }
 
 /** The process that a finding shows; else the workload's main one. */

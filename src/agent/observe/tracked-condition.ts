@@ -1,4 +1,5 @@
 import type { OpenCondition } from "./condition-state.ts";
+import { isNoNews } from "./sighting.ts";
 
 export type Sight = "bad" | "good";
 
@@ -12,6 +13,8 @@ export class TrackedCondition {
   /** Changes while it is open: warn may become fail. */
   outcome: OpenCondition["outcome"];
   message: string;
+  /** That show it. */
+  lines: OpenCondition["lines"];
   /** Monotonic milliseconds: when it said something new last. */
   newsAt: number;
   clearMs: number;
@@ -25,6 +28,7 @@ export class TrackedCondition {
     this.open = open;
     this.outcome = facts.outcome;
     this.message = facts.message;
+    this.lines = facts.lines;
     this.newsAt = facts.newsAt;
     this.clearMs = facts.clearMs;
   }
@@ -55,9 +59,10 @@ export class TrackedCondition {
   }
 
   /** What it was seen to say. The same again is no news. */
-  says({ message, newsAt }: OpenCondition): void {
-    if (message !== this.message) this.newsAt = newsAt;
-    this.message = message;
+  says(now: OpenCondition): void {
+    if (!isNoNews(now, this)) this.newsAt = now.newsAt;
+    this.message = now.message;
+    this.lines = now.lines;
   }
 
   /** A look that could not tell: what was seen before counts no more towards opening or clearing. */
@@ -68,7 +73,7 @@ export class TrackedCondition {
   }
 
   kept(): OpenCondition {
-    const { outcome, message, newsAt, clearMs } = this;
-    return { ...this.facts, outcome, message, newsAt, clearMs };
+    const { outcome, message, lines, newsAt, clearMs } = this;
+    return { ...this.facts, outcome, message, lines, newsAt, clearMs };
   }
 }

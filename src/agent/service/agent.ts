@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import type { TraceFacts } from "../../facts/ledger.ts";
 import type { GuestEvidence } from "../../host/match/guest-evidence.ts";
 import { RootFs } from "../../sensors/root-fs.ts";
@@ -15,8 +14,6 @@ import { problemLine } from "../settings/problem.ts";
 import type { Settings } from "../settings/settings.ts";
 import { readCheckpoint } from "../store/checkpoint.ts";
 import { writeFileDurable } from "../store/durable-file.ts";
-import { openIdentity } from "../store/identity.ts";
-import type { DirectoryLock } from "../store/lock.ts";
 import { StorageError } from "../store/storage-error.ts";
 import { baseOfCount, type ClockBase, type WaitingEvidence } from "../uplink/placement.ts";
 import { AgentLog } from "./agent-log.ts";
@@ -27,7 +24,7 @@ import { Observation } from "./observation.ts";
 import { type Covered, coveredOf, NOTHING_COVERED, type Reading, readingFrom, sinceFrom } from "./reading-place.ts";
 import { SelfWatch } from "./self-watch.ts";
 import type { ServiceManager } from "./service-manager.ts";
-import { CannotRun, jsonIn, lockState } from "./state-directory.ts";
+import { CannotRun, jsonIn, StateDirectory } from "./state-directory.ts";
 import { statusLine } from "./status-line.ts";
 import { type Said, ToldConditions } from "./told-conditions.ts";
 
@@ -82,7 +79,7 @@ class Agent {
   readonly #options: AgentOptions;
   readonly #log: AgentLog;
   readonly #delivery: Delivery;
-  readonly #lock: DirectoryLock | null;
+  readonly #state: StateDirectory;
   readonly #guard = new RegisterGuard(monotonicMs);
   #settings: Settings;
   #self: SelfWatch;
@@ -111,14 +108,14 @@ class Agent {
       readonly covered: Covered;
       readonly from: ReadingStart;
       readonly live: LiveCounts | null;
-      readonly lock: DirectoryLock | null;
+      readonly state: StateDirectory;
     },
   ) {
     this.#options = options;
     this.#log = log;
     this.#settings = settings;
     this.#delivery = delivery;
-    this.#lock = start.lock;
+    this.#state = start.state;
     this.#told = start.told;
     this.#covered = start.covered;
     this.#live = start.live;
@@ -127,26 +124,27 @@ class Agent {
   }
 
   static async open(options: AgentOptions, settings: Settings, log: AgentLog): Promise<Agent> {
-    const file = (name: string) => join(options.stateDirectory, name);
-    const lock = await lockState(options.stateDirectory, log);
-    const identity = await openIdentity(file("agent.json"));
+    const state = await StateDirectory.open(options.stateDirectory, log);
+    const { identity } = state;
     const bootId = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
-    const checkpointFile = file("checkpoint.json");
+    const checkpointFile = state.file("checkpoint.json");
     // Numbers that were given under a known id, and which ones is not known: a new id begins at 1 again.
     if (identity.isKept && (await readCheckpoint(checkpointFile)).state !== "read") await identity.renew();
-    if (identity.trouble !== null)
-      log.error({ problem: identity.trouble.message }, "the state directory cannot be used");
     const { delivery, found } = await Delivery.open({ settings, checkpointFile, identity, bootId, log });
     if (found.damagedPlaces > 0 || found.checkpoint === "invalid") {
       log.warn({ ...found, position: undefined }, "the spool was damaged: what is lost is told to the host");
     }
     const known = coveredOf(found.position);
-    const saved = await jsonIn(file("reading.json"));
+    const saved = await jsonIn(state.file("reading.json"));
     const from = { positions: readingFrom(known, saved), since: sinceFrom(saved) };
-    const { told, state, unsaid } = await ToldConditions.open(file("conditions.json"), known?.told ?? 0);
+    const {
+      told,
+      state: conditions,
+      unsaid,
+    } = await ToldConditions.open(state.file("conditions.json"), known?.told ?? 0);
     const covered = known ?? NOTHING_COVERED;
     const live = await probesFor(settings, null, log);
-    const start = { conditions: state, told, covered, from, lock, live };
+    const start = { conditions, told, covered, from, state, live };
     const agent = new Agent(options, log, settings, delivery, start);
     for (const said of unsaid) agent.#tell(said);
     return agent;
@@ -183,7 +181,7 @@ class Agent {
     await this.#endProbes();
     await this.#writing;
     await this.#delivery.close();
-    await this.#lock?.release();
+    await this.#state.release();
     this.#log.info({ end }, "ended");
     return end;
   }
@@ -268,18 +266,20 @@ class Agent {
     return document === null ? null : this.#delivery.placed(document, baseOfCount(Date.now() - monotonicMs(), base));
   }
 
-  /** How far the log was read since the last window. */
+  /** How far the log was read since the last window, and what was not written when it should have been. */
   #saveReading(): void {
     this.#write(async () => {
+      await this.#state.claim();
+      await this.#told.saveRest(this.#observation.conditions);
       // A window that was cut and is not in the spool yet lies before what is settled: another time.
       if (this.#onItsWay > 0) return;
       const { isDelivered } = this.#delivery;
       const { settled, since } = this.#observation;
       const reading: Reading = { base: this.#covered.log, settled, since, isDelivered };
       const text = JSON.stringify(reading);
-      if (text === this.#savedReading) return;
-      await writeFileDurable(this.#file("reading.json"), text);
+      if (text !== this.#savedReading) await writeFileDurable(this.#state.file("reading.json"), text);
       this.#savedReading = text;
+      this.#state.noteKept();
     });
   }
 
@@ -300,8 +300,7 @@ class Agent {
   }
 
   #noteNotWritten(error: unknown): void {
-    if (error instanceof StorageError)
-      this.#log.warn({ problem: error.message }, "a file of the state was not written");
+    if (error instanceof StorageError) this.#state.noteTrouble(error);
     else this.#log.error({ err: error }, "what was seen could not be kept");
   }
 
@@ -346,11 +345,8 @@ class Agent {
   }
 
   #status(): string {
-    return statusLine(this.#observation.rung, this.#observation.conditions.open.length, this.#delivery.state);
-  }
-
-  #file(name: string): string {
-    return join(this.#options.stateDirectory, name);
+    const { rung, conditions } = this.#observation;
+    return statusLine(rung, conditions.open.length, this.#delivery.state, this.#state.trouble);
   }
 }
 

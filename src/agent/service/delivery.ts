@@ -21,6 +21,7 @@ import {
 } from "../uplink/placement.ts";
 import { Sender, type SenderState } from "../uplink/sender.ts";
 import type { AgentLog } from "./agent-log.ts";
+import { LastingTrouble } from "./lasting-trouble.ts";
 import { monotonicMs } from "./monotonic.ts";
 
 const BYTES_A_MEBIBYTE = 2 ** 20;
@@ -45,12 +46,15 @@ export class Delivery {
   #mediator: MediatorRun | null = null;
   #noLink = "not connected yet";
   #tooLarge = 0;
-  /** Of the disk, as it was last said. */
-  #problem: string | null = null;
+  readonly #disk: LastingTrouble;
 
   private constructor(options: DeliveryOptions, spool: Spool) {
     this.#options = options;
     this.#spool = spool;
+    this.#disk = new LastingTrouble(options.log, {
+      lasts: "what is seen is kept in memory alone",
+      over: "the disk takes what is seen again",
+    });
   }
 
   static async open(options: DeliveryOptions): Promise<{ readonly delivery: Delivery; readonly found: SpoolFound }> {
@@ -112,14 +116,10 @@ export class Delivery {
     }
   }
 
-  /** Says it when the disk does not take what is seen, and when it does again. */
+  /** Says it while the disk does not take what is seen, and when it does again. */
   noteDisk(): void {
     const { trouble, memoryEntries } = this.#spool.state();
-    const problem = trouble?.message ?? null;
-    if (problem === this.#problem) return;
-    this.#problem = problem;
-    if (problem === null) this.#options.log.info({}, "the disk takes what is seen again");
-    else this.#options.log.error({ problem, entries: memoryEntries }, "what is seen is kept in memory alone");
+    this.#disk.note(trouble, { entries: memoryEntries });
   }
 
   /** Evidence with how this VM's clock stood to the host's; where that is not known yet, it is put in when it is sent. */

@@ -194,7 +194,8 @@ export class Observation {
     this.#options.live?.looked(this.#look);
     for (const event of this.#look.events) {
       if (event.kind === "ended") this.#cutter.processEnded(event.process.pid, event.at);
-      if (event.kind === "started") this.#schedule.trigger("device");
+      // What is known of the unit and its processes is of before.
+      if (event.kind !== "came-and-went") this.#schedule.trigger("device");
     }
   }
 

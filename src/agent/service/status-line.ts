@@ -1,16 +1,25 @@
+import type { StorageError } from "../store/storage-error.ts";
 import type { SenderState } from "../uplink/sender.ts";
 import type { Delivery } from "./delivery.ts";
 
 /** Of a text that came with an error or from the host: a status has one line of 300 characters for everything. */
 const MOST_TEXT = 100;
 
-/** What `systemctl status` shows: the rung, what is open, whether the host has it, and what of it no host will ever have. */
-export function statusLine(rung: string | null, openConditions: number, delivery: Delivery["state"]): string {
+/**
+ * What `systemctl status` shows: the rung, what is open, whether the host has it, whether the state directory can be
+ * written (`state`: why not), and what of it no host will ever have.
+ */
+export function statusLine(
+  rung: string | null,
+  openConditions: number,
+  delivery: Delivery["state"],
+  state: StorageError | null,
+): string {
   const conditions = openConditions === 0 ? "no condition open" : `${counted(openConditions, "condition")} open`;
   const notTaken = delivery.link === "none" ? [] : notTakenWords(delivery);
-  return [rung ?? "no verdict yet", conditions, linkWords(delivery), ...notTaken, ...lostWords(delivery.backlog)].join(
-    "; ",
-  );
+  const notKept = state === null ? [] : [`state not kept (${clipped(state.path)}: ${state.code || state.fault})`];
+  const lost = lostWords(delivery.backlog);
+  return [rung ?? "no verdict yet", conditions, linkWords(delivery), ...notKept, ...notTaken, ...lost].join("; ");
 }
 
 function linkWords(delivery: Delivery["state"]): string {

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtempSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { temporaryDirectory } from "../../../test/support/real-process.ts";
 import { NO_CONDITIONS } from "../observe/condition-state.ts";
+import { StorageError } from "../store/storage-error.ts";
 import { ToldConditions } from "./told-conditions.ts";
 
 const directory = temporaryDirectory();
@@ -45,6 +46,22 @@ describe("conditions that were said", () => {
     const third = say(told, 3);
     await told.save(third, state("c"));
     assert.deepEqual((await ToldConditions.open(path, 2)).unsaid, [third]);
+  });
+
+  it("are brought to the disk later where it did not take them when they were said", async () => {
+    const path = join(fresh(), "..", "not-yet", "conditions.json");
+    const { told } = await ToldConditions.open(path, 0);
+    await told.saveRest(state("nothing was said"));
+    const first = say(told, 1);
+    await assert.rejects(told.save(first, state("a")), StorageError);
+    await assert.rejects(told.saveRest(state("a")), StorageError);
+    mkdirSync(dirname(path));
+    await told.saveRest(state("a"));
+    const again = await ToldConditions.open(path, 0);
+    assert.deepEqual([again.state, again.unsaid], [state("a"), [first]]);
+    rmSync(path);
+    await told.saveRest(state("b"));
+    assert.equal(existsSync(path), false, "nothing is left to write");
   });
 
   it("get numbers that go on after a restart, also where the file is lost", async () => {

@@ -64,7 +64,15 @@ export class ToldConditions {
 
   /** `state`: after all that was said until now. Nothing is written when it was since `said`. Rejects with StorageError. */
   async save(said: Said, state: ConditionState): Promise<void> {
-    if (said.number <= this.#saved) return;
+    if (said.number > this.#saved) await this.#write(state);
+  }
+
+  /** What the disk did not take when it was said. `state` and errors as with `save`. */
+  async saveRest(state: ConditionState): Promise<void> {
+    if (this.#last > this.#saved) await this.#write(state);
+  }
+
+  async #write(state: ConditionState): Promise<void> {
     const body = { state, last: this.#last, said: this.#waiting };
     const last = this.#last;
     await writeFileDurable(this.#path, JSON.stringify(body));

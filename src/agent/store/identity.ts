@@ -38,6 +38,8 @@ export interface AgentIdentity {
   readonly trouble: StorageError | null;
   /** Makes another one, keeps it, and gives it. */
   renew(): Promise<string>;
+  /** Writes it to the disk; `trouble` says whether that went well. */
+  keep(): Promise<void>;
 }
 
 export interface IdentityOptions {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { after, test } from "node:test";
-import { listenForMetrics, MetricsAddressError, parseListenAddress } from "./listener.ts";
+import { InvalidAddress } from "../listen-address.ts";
+import { listenForMetrics, parseListenAddress } from "./listener.ts";
 
 const LOOPBACK = { host: "127.0.0.1", port: 0 };
 
@@ -30,7 +31,7 @@ test("an address is one of this machine's, by number, with a port", () => {
   assert.deepEqual(parseListenAddress("[::1]:0"), { host: "::1", port: 0 });
   assert.deepEqual(parseListenAddress("localhost:1"), { host: "127.0.0.1", port: 1 });
   for (const bad of ["", "9464", ":9464", "example.org:9464", "127.0.0.1", "127.0.0.1:99999", "::1:9464", "1.2.3:9"]) {
-    assert.throws(() => parseListenAddress(bad), MetricsAddressError, bad);
+    assert.throws(() => parseListenAddress(bad), InvalidAddress, bad);
   }
 });
 

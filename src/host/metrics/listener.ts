@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { isIP } from "node:net";
+import { InvalidAddress } from "../listen-address.ts";
 
 /** Content type of the text format. */
 const CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
@@ -17,7 +18,7 @@ const LIMITS = {
   requestsPerConnection: 1000,
 } as const;
 
-/** Raised for an address that cannot be meant, or cannot be listened on. */
+/** Raised for an address that cannot be listened on. */
 export class MetricsAddressError extends Error {}
 
 export interface ListenAddress {
@@ -27,14 +28,17 @@ export interface ListenAddress {
 
 const ADDRESS = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+|localhost)):(\d{1,5})$/;
 
-/** "127.0.0.1:9464", "[::1]:9464", "localhost:9464". Names are not looked up: an address says who can reach it. */
+/**
+ * "127.0.0.1:9464", "[::1]:9464", "localhost:9464". Names are not looked up: an address says who can reach it. Throws
+ * InvalidAddress.
+ */
 export function parseListenAddress(text: string): ListenAddress {
   const [, six, four, digits] = ADDRESS.exec(text) ?? [];
   const host = six ?? (four === "localhost" ? "127.0.0.1" : four) ?? "";
   const port = Number(digits);
   if (isIP(host) === 0 || !(port <= 65_535)) {
-    throw new MetricsAddressError(
-      `${text}: metrics are served on ADDRESS:PORT, for example ${DEFAULT_METRICS_ADDRESS}`,
+    throw new InvalidAddress(
+      `--metrics ${text.slice(0, 80)}: give ADDRESS:PORT, for example ${DEFAULT_METRICS_ADDRESS}`,
     );
   }
   return { host, port };
