@@ -103,6 +103,11 @@ export class ConditionTracker {
     };
   }
 
+  /** Whether something that was read since (monotonic milliseconds) has not held for its time-to-visible yet. */
+  isWaiting(since: number): boolean {
+    return [...this.#tracked.values()].some((one) => !one.open && one.isSeenSince(since));
+  }
+
   /** Takes one look, and gives what began, became worse or ended by it, in that order of being found. */
   observe(look: Observation): Condition[] {
     const said = this.#endBound(look);

@@ -24,6 +24,9 @@ class Bench {
   readonly seen: Observed[] = [];
   parked: readonly Parked[] = [];
   broken = false;
+  /** The same of a check that rests on what the device level reads. */
+  unitBroken = false;
+  readonly waiting: LevelName[] = [];
   isLogRead = true;
   readonly tracker = new ConditionTracker({
     visibleMs: 10_000,
@@ -53,11 +56,18 @@ class Bench {
         return [this.broken ? problem("VG-L01", { lines: "1" }, shown) : pass("nothing there", shown)];
       },
     };
+    const identity: Check = {
+      ...(CHECKS.find(({ name }) => name === "service-identity") ?? assert.fail()),
+      judge: (facts) => {
+        const shown = [{ source: "test", locator: "test", text: facts.unit.state, at: null }];
+        return [this.unitBroken ? problem("VG-L01", { lines: "1" }, shown) : pass("runs", shown)];
+      },
+    };
     this.observer = new Observer({
       reader,
       tracker: this.tracker,
       agent: { pid: 1, startTicks: 1 },
-      checks: [preloadFile],
+      checks: [preloadFile, identity],
       processes: () => ({ processes: [], events: [], doubt: null }),
       parked: () => this.parked,
       isLogRead: () => this.isLogRead,
@@ -66,6 +76,7 @@ class Bench {
       monotonic,
       newId: () => "test",
       onObserved: (one) => this.seen.push(one),
+      onWaiting: (level) => this.waiting.push(level),
     });
   }
 
@@ -164,6 +175,22 @@ describe("the first report", () => {
     await bench.look("full");
     assert.equal(bench.reports, 2);
   });
+});
+
+test("what a rare level finds bad is looked at again in time for its time-to-visible", async () => {
+  const bench = new Bench();
+  await bench.look("device", "status", "full", "light");
+  bench.unitBroken = true;
+  await bench.look("light");
+  assert.deepEqual(bench.waiting, [], "the readings are old ones");
+  await bench.look("device");
+  assert.deepEqual([bench.waiting, bench.said], [["device"], []]);
+  await bench.look("light");
+  assert.deepEqual(bench.waiting, ["device"], "once for each time that it is read");
+  bench.clock.now += 10_000;
+  await bench.look("device");
+  assert.deepEqual(bench.waiting, ["device"], "it is told, and waits no more");
+  assert.equal(bench.said.length, 1);
 });
 
 test("a parked level is a condition at once, and ends when it runs again", async () => {

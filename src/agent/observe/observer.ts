@@ -94,6 +94,8 @@ export interface ObserverOptions {
   /** Names a report; nothing rests on it but telling two apart. */
   readonly newId: () => string;
   readonly onObserved: (observed: Observed) => void;
+  /** The level has read something bad that is told only when another look of it sees the same. */
+  readonly onWaiting: (level: LevelName) => void;
 }
 
 /**
@@ -142,6 +144,8 @@ export class Observer {
       mediator: mediator(),
     });
     for (const document of said) onObserved({ kind: "condition", at: now(), document });
+    // A light look comes soon enough by itself.
+    if (level !== "light" && tracker.isWaiting(begun)) this.#options.onWaiting(level);
     this.#report(level, facts, judged.findings, startedAt, monotonic() - begun);
   }
 

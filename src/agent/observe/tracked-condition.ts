@@ -38,6 +38,11 @@ export class TrackedCondition {
     return this.#heldMs;
   }
 
+  /** Whether it was seen by readings of `since` (monotonic milliseconds) or later. */
+  isSeenSince(since: number): boolean {
+    return this.#sight === "bad" && this.#asOf !== null && this.#asOf >= since;
+  }
+
   /** How long a worse outcome than its own has been seen, milliseconds; null: it is not worse. */
   get worseMs(): number | null {
     return this.#sight === "bad" && this.#worse ? this.#worseMs : null;

@@ -116,6 +116,8 @@ export class Observation {
           .toString(16)
           .padStart(6, "0"),
       onObserved,
+      // Else it would wait for the level's period, however short its time-to-visible is.
+      onWaiting: (level) => this.#schedule.trigger(level),
     });
     this.#schedule = new Schedule(
       levelsOf(settings.observe, async (level, signal) => {
