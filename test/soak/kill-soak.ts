@@ -40,11 +40,25 @@ export interface SoakResult {
   readonly doubled: readonly number[];
   /** Numbers of each boot that the store has no entry or account of. */
   readonly holes: readonly string[];
-  /** Entries that say that something was dropped: there was no reason to. */
-  readonly dropped: number;
+  /** Accounts that say that something was dropped: there was no reason to. */
+  readonly dropped: readonly DroppedAccount[];
   /** Rounds in which the guest was killed before it had kept anything, which tests the start. */
   readonly killedAtStart: number;
   readonly seconds: number;
+}
+
+/** An account of a drop as the counterpart holds it. */
+export interface DroppedAccount {
+  /** Which of the boots, in the order that the counterpart heard of them, and the account's own number in it. */
+  readonly boot: number;
+  readonly seq: number;
+  /** Milliseconds since the soak began. */
+  readonly afterMs: number;
+  /** The numbers that it speaks for, how many of them, and why: as it was sent. */
+  readonly account: unknown;
+  /** Events under the next lower number than the account speaks for, and the next higher: do any lie between? */
+  readonly eventBefore: string | null;
+  readonly eventBehind: string | null;
 }
 
 const VM = 11;
@@ -55,10 +69,12 @@ const AT_START = { oneOf: 4, ms: 200 } as const;
 
 const listSchema = z.array(z.number());
 const eventSchema = z.object({ id: z.templateLiteral(["event-", z.number()]) });
+const rangeSchema = z.object({ first: z.number(), last: z.number() });
 
 export async function killSoak({ kills, killsPerBoot, onProgress }: SoakOptions): Promise<SoakResult> {
   const directory = mkdtempSync(join(tmpdir(), "vgpu-soak-"));
   const begun = performance.now();
+  const begunAt = Date.now();
   try {
     const { host, guest, enrolment, port } = await enrol(directory);
     const script = await bundle(directory);
@@ -112,7 +128,7 @@ export async function killSoak({ kills, killsPerBoot, onProgress }: SoakOptions)
     if ((await code) !== 0) throw new Error("the last guest did not end well");
     await kill(server);
     const seconds = Math.round((performance.now() - begun) / 1000);
-    return { ...counts, promised: promised.size, ...judge(join(host, "host.db"), promised), seconds };
+    return { ...counts, promised: promised.size, ...judge(join(host, "host.db"), promised, begunAt), seconds };
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
@@ -150,16 +166,11 @@ async function enrol(directory: string) {
   return { host, guest, enrolment, port };
 }
 
-function judge(path: string, promised: ReadonlySet<number>) {
+function judge(path: string, promised: ReadonlySet<number>, begunAt: number) {
   const db = new DatabaseSync(path, { readOnly: true });
   try {
     const times = new Map<number, number>();
-    let dropped = 0;
-    for (const row of db.prepare("SELECT kind, document FROM reports").iterate()) {
-      if (row["kind"] === "dropped") {
-        dropped += 1;
-        continue;
-      }
+    for (const row of db.prepare("SELECT document FROM reports WHERE kind <> 'dropped'").iterate()) {
       const { id } = eventSchema.parse(JSON.parse(String(row["document"])));
       const event = Number(id.slice("event-".length));
       times.set(event, (times.get(event) ?? 0) + 1);
@@ -174,10 +185,33 @@ function judge(path: string, promised: ReadonlySet<number>) {
       .map((row) => ({ boot: String(row["boot_id"]), pieces: parsePieces(String(row["held"])) }))
       .filter(({ pieces }) => pieces.length !== 1 || pieces[0]?.[0] !== 1)
       .map(({ boot, pieces }) => `${boot}: ${JSON.stringify(pieces).slice(0, 200)}`);
-    return { delivered: times.size, lost, doubled, holes, dropped };
+    return { delivered: times.size, lost, doubled, holes, dropped: droppedIn(db, begunAt) };
   } finally {
     db.close();
   }
+}
+
+function droppedIn(db: DatabaseSync, begunAt: number): readonly DroppedAccount[] {
+  const rows = db.prepare("SELECT boot, seq, at, document FROM reports WHERE kind = 'dropped'").all();
+  const eventAt = (boot: number, where: string, seq: number): string | null => {
+    const row = db
+      .prepare(`SELECT document FROM reports WHERE boot = ? AND kind <> 'dropped' AND seq ${where} LIMIT 1`)
+      .get(boot, seq);
+    return row === undefined ? null : eventSchema.parse(JSON.parse(String(row["document"]))).id;
+  };
+  return rows.map((row) => {
+    const account: unknown = JSON.parse(String(row["document"]));
+    const { first, last } = rangeSchema.parse(account);
+    const boot = Number(row["boot"]);
+    return {
+      boot,
+      seq: Number(row["seq"]),
+      afterMs: Number(row["at"]) - begunAt,
+      account,
+      eventBefore: eventAt(boot, "< ? ORDER BY seq DESC", first),
+      eventBehind: eventAt(boot, "> ? ORDER BY seq", last),
+    };
+  });
 }
 
 function note(promised: Set<number>, line: string): void {

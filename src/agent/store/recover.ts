@@ -79,7 +79,7 @@ async function recover(found: AsyncIterable<FoundSegment>, checkpoint: Checkpoin
     if (before.damage !== damage) markMissing(stream, before.last + 1, head.seq - 1);
     if (!isWhole) markMissing(stream, head.seq, head.seq);
     seen.set(key, { last: head.seq, damage });
-    stream.next = Math.max(stream.next, head.seq + 1);
+    stream.keep(head.seq);
     ordinal = Math.max(ordinal, head.ordinal);
     lastStream = key;
     return true;
@@ -129,8 +129,9 @@ function markMissing(stream: Stream, first: number, last: number): void {
 }
 
 function skip(stream: Stream, numbers: number): void {
-  stream.markDamaged(stream.next, stream.next + numbers - 1);
-  stream.next += numbers;
+  const last = stream.next + numbers - 1;
+  stream.markDamaged(stream.next, last);
+  stream.keep(last);
 }
 
 async function addAccount(stream: Stream | undefined, segment: Segment, record: PlacedRecord): Promise<void> {

@@ -184,6 +184,21 @@ export class Segment {
     return payloads;
   }
 
+  /** Takes off what is behind the last record of a file that is not written to any more. Rejects with StorageError. */
+  async trim(): Promise<void> {
+    try {
+      const file = await open(this.path, O_WRONLY | O_NOFOLLOW);
+      try {
+        await file.truncate(this.size);
+        await file.datasync();
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      throw asStorageError(error, this.path, "cannot be made shorter");
+    }
+  }
+
   async remove(): Promise<void> {
     await this.seal();
     try {

@@ -52,7 +52,11 @@ export class Segments {
     for (const [index, number] of this.#found.entries()) {
       const { segment, scan } = await Segment.open(this.#pathOf(number), number);
       this.#list = [...this.#list, segment];
-      yield { segment, scan, isLast: index === this.#found.length - 1 };
+      const isLast = index === this.#found.length - 1;
+      // The rest of a write that was never finished: behind it no later start could tell it from damage. On a disk that
+      // does not take this now, one may call it so.
+      if (isLast && scan.cutBytes > 0) await segment.trim().catch(() => {});
+      yield { segment, scan, isLast };
     }
   }
 

@@ -58,6 +58,48 @@ test("cut at any byte, every record before the cut is there, and appending goes 
     }
   }));
 
+test("numbers that were given and not yet written when the checkpoint was are given again, and not told as lost", () =>
+  inScratch(async (directory) => {
+    const spool = await openIn(directory);
+    const isToldTo = spool.sendTo("the host of VM 11", async () => assert.fail("it is the first host"));
+    const appended = [1, 2, 3].map((id) => spool.append(entry(id)));
+    await isToldTo;
+    // As a kill leaves it here: a checkpoint, and nothing in the spool.
+    const killed = join(directory, "killed");
+    mkdirSync(killed);
+    copyFileSync(join(directory, "checkpoint"), join(killed, "checkpoint"));
+    await Promise.all(appended);
+    await spool.close();
+    const again = await openIn(killed);
+    assert.equal((await again.append(entry(1))).seq, 1);
+    const receiver = await drain(again);
+    assert.deepEqual(receiver.accounts(), []);
+    assert.deepEqual(receiver.ids(), [1]);
+    await again.close();
+  }));
+
+test("a record that was cut off at a kill is no damage later: what is dropped behind it is told as dropped", () =>
+  inScratch(async (directory) => {
+    const limits = { maxBytes: 4000, segmentBytes: 1000 };
+    const first = await openIn(directory, limits);
+    await first.append(entry(1, { kind: "condition" }));
+    await first.append(entry(2));
+    await first.close();
+    const path = join(directory, "spool", FIRST);
+    const bytes = readFileSync(path);
+    writeFileSync(path, bytes.subarray(0, bytes.length - 5));
+    const second = await openIn(directory, limits);
+    for (let id = 2; id <= 60; id += 1) await second.append(entry(id));
+    assert.ok(second.state().dropped["spool-full"] > 10);
+    await second.close();
+    const third = await openIn(directory, limits);
+    const receiver = await drain(third);
+    await third.close();
+    assert.ok(receiver.ids().includes(1));
+    const missing = 60 - receiver.ids().length;
+    assert.deepEqual(receiver.accounts(), [{ first: 2, last: missing + 1, count: missing, reason: "spool-full" }]);
+  }));
+
 test("any bit that flips costs one record, which is told as damaged; no number is given twice", () =>
   inScratch(async (source) => {
     const ids = [1, 2, 3, 4, 5, 6];

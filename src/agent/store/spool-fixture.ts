@@ -13,10 +13,10 @@ export const OTHER_AGENT = "7a0c1f0e-1111-4222-8333-444455556666";
 export const BOOT = "0b0b0b0b-0000-4000-8000-000000000001";
 export const NEXT_BOOT = "0b0b0b0b-0000-4000-8000-000000000002";
 
-export async function inScratch(body: (directory: string) => Promise<void>): Promise<void> {
+export async function inScratch<T>(body: (directory: string) => Promise<T>): Promise<T> {
   const directory = mkdtempSync(join(quickDirectory(), "vgpu-spool-"));
   try {
-    await body(directory);
+    return await body(directory);
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -86,6 +86,15 @@ export class Receiver {
     return taken;
   }
 
+  /** Another one that has the same. */
+  copy(): Receiver {
+    const copy = new Receiver();
+    for (const [key, entries] of this.entries) copy.entries.set(key, new Map(entries));
+    for (const [key, settled] of this.settled) copy.settled.set(key, new Set(settled));
+    copy.order.push(...this.order);
+    return copy;
+  }
+
   /** Every number of every boot up to the highest is there or accounted for. */
   assertNoHoles(): void {
     for (const [key, settled] of this.settled) {
@@ -93,6 +102,14 @@ export class Receiver {
       const holes = Array.from({ length: highest }, (_, index) => index + 1).filter((seq) => !settled.has(seq));
       assert.deepEqual(holes, [], `holes of ${key}`);
     }
+  }
+
+  /** How many numbers are accounted for without an entry. */
+  withoutEntry(): number {
+    const [settled, entries] = [this.settled, this.entries].map((of) =>
+      [...of.values()].reduce((sum, { size }) => sum + size, 0),
+    );
+    return (settled ?? 0) - (entries ?? 0);
   }
 
   ids(): readonly number[] {

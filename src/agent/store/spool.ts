@@ -240,13 +240,15 @@ export class Spool {
     this.#streams.get(streamOf(record))?.isLive(record.seq) ?? false;
 
   #enqueue(stream: Stream, kind: SpoolKind, at: number, document: Buffer, position: Buffer): Promise<Appended> {
-    const seq = stream.next;
-    stream.next += 1;
+    const seq = stream.give();
     this.#ordinal += 1;
     const { agentId, bootId } = stream;
     const encoded = encodeRecord({ kind, agentId, bootId, seq, ordinal: this.#ordinal, at }, document, position);
     return new Promise((resolve) => {
-      const tell = (kept: Kept) => resolve({ seq, kept });
+      const tell = (kept: Kept) => {
+        stream.keep(seq);
+        resolve({ seq, kept });
+      };
       const gone = this.#queue.add({ ...encoded, tell, isWriting: false, isInMemory: false });
       this.#dropped["spool-full"] += gone.length;
       this.#lostInMemory += gone.length;

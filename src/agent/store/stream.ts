@@ -24,6 +24,7 @@ export interface StreamState {
   /** Under which agent id, and less how much, its numbers are sent. */
   readonly sentAs: string;
   readonly offset: number;
+  /** What is below and in no file is done or lost. A number that is still on its way to the disk is not below. */
   readonly next: number;
   readonly done: Pieces;
   readonly refused: Pieces;
@@ -32,15 +33,17 @@ export interface StreamState {
 
 /**
  * The numbers of one agent and boot. Each number below `next` is done (the host has it, or has its account), live (in the
- * spool), covered by a live account, or lost and still to be told. What is lost is not written down anywhere: it is what
- * nothing else claims. So no damage, and no crash between two writes, can make a number vanish without an account.
+ * spool, or on the way to it), covered by a live account, or lost and still to be told. What is lost is not written down
+ * anywhere: it is what nothing else claims. So no damage, and no crash between two writes, can make a number vanish without
+ * an account.
  */
 export class Stream {
   readonly agentId: string;
   readonly bootId: string;
   sentAs: string;
   offset = 0;
-  next = 1;
+  #next = 1;
+  #nextKept = 1;
   done: Pieces = [];
   refused: Pieces = [];
   damaged: Pieces = [];
@@ -52,10 +55,29 @@ export class Stream {
     this.sentAs = state?.sentAs ?? agentId;
     if (state === null) return;
     this.offset = state.offset;
-    this.next = state.next;
+    this.keep(state.next - 1);
     this.done = state.done;
     this.refused = state.refused;
     this.damaged = state.damaged;
+  }
+
+  get next(): number {
+    return this.#next;
+  }
+
+  /** A number for a new entry. Until `keep`, a crash makes it free again: nobody was told of it. */
+  give(): number {
+    this.#next += 1;
+    return this.#next - 1;
+  }
+
+  /**
+   * This number and those below it are not given again, also after a crash. It is on the disk, or whoever appended it was
+   * told that it is not. Only then may the checkpoint count it: what it counts and no file has is told as lost.
+   */
+  keep(seq: number): void {
+    this.#nextKept = Math.max(this.#nextKept, seq + 1);
+    this.#next = Math.max(this.#next, this.#nextKept);
   }
 
   /** Whether an entry with this number is still to be sent. */
@@ -127,6 +149,7 @@ export class Stream {
   /** Nothing of it is sent or told any more. */
   giveUp(): void {
     if (this.next > 1) this.markDone(1, this.next - 1);
+    this.keep(this.next - 1);
     this.accounts = [];
   }
 
@@ -140,8 +163,8 @@ export class Stream {
   }
 
   state(): StreamState {
-    const { agentId, bootId, sentAs, offset, next, done, refused, damaged } = this;
-    return { agentId, bootId, sentAs, offset, next, done, refused, damaged };
+    const { agentId, bootId, sentAs, offset, done, refused, damaged } = this;
+    return { agentId, bootId, sentAs, offset, next: this.#nextKept, done, refused, damaged };
   }
 }
 
