@@ -13,20 +13,21 @@ export interface Flatness {
   readonly isFlat: boolean;
 }
 
-/** Until then the heap grows to its working size, most code is compiled and the journal is rotated for the first time. */
+/** Until then the heap grows to its working size, most hot code is compiled and the journal is rotated for the first time. */
 const SETTLED_SECONDS = 120;
-/** Fewer say nothing: between two full collections the heap goes up and down by more than what is looked for. */
-const LEAST_SAMPLES = 24;
+/** Less says nothing: between two full collections the heap goes up and down by more than what is looked for. */
+const LEAST_SECONDS = 240;
 /**
  * What the medians of two thirds may differ by where nothing leaks, mebibytes: V8 compiles what has become hot for some
- * minutes more, and a third has a full collection more or less in it. A slab of 64 KiB kept each 5 s made 4.6.
+ * minutes more, and a third has a full collection more or less in it. A slab of 64 KiB kept each 5 s made 4.6. Few samples
+ * make more noise than that (SAMPLE_MS).
  */
 const NOISE = 2;
 
 /** Whether memory stays as it is once the process has settled; null: the run was too short to tell. */
 export function flatnessOf(samples: readonly Resident[]): Flatness | null {
   const settled = samples.filter(({ at }) => at > SETTLED_SECONDS);
-  if (settled.length < LEAST_SAMPLES) return null;
+  if ((settled.at(-1)?.at ?? 0) < SETTLED_SECONDS + LEAST_SECONDS) return null;
   const third = Math.floor(settled.length / 3);
   const first = median(settled.slice(0, third).map(({ rss }) => rss));
   const last = median(settled.slice(-third).map(({ rss }) => rss));

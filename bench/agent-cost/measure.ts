@@ -7,7 +7,12 @@ import { type Cpu, cpuBetween, cpuOf, groupMemory, type Memory, memoryOf } from 
 
 /** After a start, until what only a start needs is over. */
 const SETTLE_MS = 15_000;
-const SAMPLE_MS = 10_000;
+/**
+ * The heap fills by some 4 MiB and is collected each 20 to 30 s: a sample now and then says where in that it happened to
+ * be, and the medians of 16 such samples differed by -1.2 to 1.9 MiB within one run, by when the first was taken.
+ */
+const SAMPLE_MS = 2000;
+const SHOWN_MS = 10_000;
 /** How long both may take to hand over what was printed, and how often that is looked at. */
 const MOST_LATE_MS = 60_000;
 const LATE_MS = 1000;
@@ -53,17 +58,18 @@ export async function measure(box: Container, what: What, onSample: (text: strin
   const since = () => new Map(watched.map((unit) => [unit, cpuBetween(before.get(unit) ?? NONE, cpuOf(box, unit))]));
   const samples: Sample[] = [];
   const begun = performance.now();
-  const sample = (): void => {
+  const sample = (isShown: boolean): void => {
     const at = (performance.now() - begun) / 1000;
     const memory = new Map(units.map((unit) => [unit, memoryOf(box, unit)]));
     samples.push({ at, memory, cpu: since() });
+    if (!isShown) return;
     const shown = units.map((unit) => `${unit} ${memory.get(unit)?.rss.toFixed(1)} MiB`);
     onSample(`${at.toFixed(0)} s: ${shown.join(", ")}`);
   };
   if (lines) await inside(box, "systemctl start ollama");
   for (let next = SAMPLE_MS; next <= seconds * 1000; next += SAMPLE_MS) {
     await sleep(Math.max(0, next - (performance.now() - begun)));
-    sample();
+    sample(next % SHOWN_MS === 0);
   }
   const late = lines ? await handedOver(box, units) : { written: null, received: null, reported: null };
   return {

@@ -51,16 +51,17 @@ enum { NO_VERDICT = 1, NOT_USABLE = 2 };
 #define PROGRAM "/lib/vgpu-agent/bin/vgpu-agent.js"
 
 /*
- * Flags of V8 for a command. The one that stays collects earlier and so keeps less; malloc(3) gives back what is large
- * (docs/decisions/0027-agent-cost.md). A log is read while log-scan has the processors: one thread beside V8's own, and
- * room, so that it need not collect (0019). bin/vgpu-agent has the same.
+ * Flags of V8 for a command. The one that stays collects earlier and so keeps less, and compiles what is hot alone;
+ * malloc(3) gives back what is large (docs/decisions/0027-agent-cost.md). A log is read while log-scan has the
+ * processors: one thread beside V8's own, and room, so that it need not collect (0019). bin/vgpu-agent has the same.
  */
 #define SERVICE "run"
 static const struct {
 	const char *command;
-	char *flags[2];
+	/* Up to the first NULL. */
+	char *flags[4];
 } FLAGS[] = {
-	{SERVICE, {"--max-semi-space-size=2", "--optimize-for-size"}},
+	{SERVICE, {"--max-semi-space-size=2", "--optimize-for-size", "--no-sparkplug", "--no-maglev"}},
 	{"match", {"--v8-pool-size=1", "--min-semi-space-size=16"}},
 };
 static const char *const SERVICE_VARIABLES[][2] = {{"MALLOC_ARENA_MAX", "2"}, {"MALLOC_MMAP_THRESHOLD_", "65536"}};
@@ -320,9 +321,12 @@ int main(int argc, char **argv)
 	const char *command = argc > 1 ? argv[1] : "";
 	char **next = arguments;
 	*next++ = node;
-	for (size_t i = 0; i < COUNT(FLAGS); i++)
-		for (size_t j = 0; strcmp(command, FLAGS[i].command) == 0 && j < COUNT(FLAGS[i].flags); j++)
+	for (size_t i = 0; i < COUNT(FLAGS); i++) {
+		if (strcmp(command, FLAGS[i].command) != 0)
+			continue;
+		for (size_t j = 0; j < COUNT(FLAGS[i].flags) && FLAGS[i].flags[j] != NULL; j++)
 			*next++ = FLAGS[i].flags[j];
+	}
 	for (size_t i = 0; strcmp(command, SERVICE) == 0 && i < COUNT(SERVICE_VARIABLES); i++)
 		if (setenv(SERVICE_VARIABLES[i][0], SERVICE_VARIABLES[i][1], 0) != 0)
 			fail(NO_VERDICT, "no memory for the environment.", NULL);
