@@ -200,9 +200,13 @@ describe("vgpu-agent host", () => {
       assert.equal(processes[0]?.identity.level, "EXACT");
       for (const { operation, guest, host } of counts) assert.equal(host?.count, guest?.count, operation);
     }
-    // Between two looks that are 3 s apart, so when its lines were written is known that well, and no better.
+    // Between two looks that are 3 s apart, so when its lines were written is known that well, and no better: the host's
+    // figure is a range, and what the guest made lies in it.
     assert.notEqual(meanwhile.verdict.state, "refuted");
-    for (const { guest, host } of meanwhile.operations) assert.ok((host?.count ?? 0) <= (guest?.count ?? 0));
+    for (const { operation, guest, host } of meanwhile.operations) {
+      if (host === null || guest === null) continue;
+      assert.ok((host.least ?? host).count <= guest.count && guest.count <= host.count, operation);
+    }
   });
 
   it("tells of open conditions and of what a guest gave up, also of a VM that was enrolled while it runs", async () => {

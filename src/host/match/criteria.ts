@@ -1,7 +1,7 @@
 import { UNCORROBORATED } from "./corroboration.ts";
 import type { GuestEvidence } from "./guest-evidence.ts";
 import type { CriterionResult, OperationName, OperationResult, Suspicion } from "./result.ts";
-import { countText, failedText } from "./window-counts.ts";
+import { countText, failedText, haveAllFailed } from "./window-counts.ts";
 
 /** The operators' procedure, point by point (docs/decisions/0017-matching.md). */
 const TEXTS: Readonly<Record<OperationName, string>> = {
@@ -56,7 +56,7 @@ function operationCriterion(result: OperationResult, isDoubtful: boolean): Crite
       answer: "proven",
       reason: `none in this window, and ${before} records of these processes before it`,
     };
-  if (host !== null && host.count > 0 && (host.failed ?? 0) >= host.count && isSure(result)) {
+  if (host !== null && haveAllFailed(host, guest) && isSure(result)) {
     return {
       criterion: operation,
       text,

@@ -7,7 +7,7 @@ import type { Confidence, OperationName, OperationResult, Side } from "./result.
 import { matchAllocations } from "./rules/r3-alloc.ts";
 import { alignCopies } from "./rules/r4-copies.ts";
 import type { Absence } from "./rules/r9-absence.ts";
-import { fitsWindow, isOf, type WindowCounts, windowSide } from "./window-counts.ts";
+import { fitOf, fitsWindow, isCopy, isOf, type WindowCounts, windowSide } from "./window-counts.ts";
 
 /** One operation of the guest and the request ids of its record, for tests and for whoever wants each of them. */
 export interface Pair {
@@ -214,15 +214,17 @@ function copyOutSides(context: OperationContext): Sides {
 function hostSide(
   process: ProcessState,
   operation: OperationName,
-  { guest, inWindow }: OperationContext,
+  { guest, identified, absence, inWindow }: OperationContext,
   told: Side | null,
   life: { readonly count: number; readonly bytes: number | null; readonly failed: number },
 ): Side {
   const records = recordsOf(process.calls, operation);
   if (inWindow !== null) {
     const fits = told !== null && fitsWindow(guest, told, operation, inWindow);
-    const isCopy = operation === "copy-in" || operation === "copy-out";
-    return windowSide(told, operation, inWindow.bounds, fits && isCopy && life.count < records);
+    const isSure = absence.proven && ["EXACT", "STRONG"].includes(identified.confidence.level);
+    const areChunks = isCopy(operation) && life.count < records;
+    const fit = fits && areChunks ? fitOf(guest, told, operation, isSure) : null;
+    return windowSide(told, operation, inWindow.bounds, fit);
   }
   return { count: life.count, records, bytes: life.bytes, failed: Math.max(0, life.failed), least: null };
 }

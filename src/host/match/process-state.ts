@@ -3,7 +3,7 @@ import { amountsOf, NOT_DONE, tallyOf } from "./amounts.ts";
 import { BoundedList } from "./bounded-list.ts";
 import { type Burst, LAUNCH } from "./burst.ts";
 import { addOne, addTo, type CallTotals } from "./call-totals.ts";
-import { ChunkList } from "./chunk-list.ts";
+import { type Chunk, ChunkList } from "./chunk-list.ts";
 import { framingOf } from "./rules/r1-framing.ts";
 import type { HostAllocation } from "./rules/r3-alloc.ts";
 import type { HostPayload } from "./rules/r5-payload.ts";
@@ -11,6 +11,7 @@ import type { Anchor } from "./rules/r7-sequence.ts";
 import type { Fault } from "./rules/r12-poison.ts";
 import { isGemm } from "./rules/r13-cublas.ts";
 import { type Amounts, TimeBuckets } from "./time-buckets.ts";
+import { WholeCopies } from "./whole-copies.ts";
 
 /** A call of the process that failed, and what it follows from. */
 export interface HostFailure {
@@ -111,6 +112,10 @@ export class ProcessState {
   readonly inits: number[] = [];
   readonly spans = new Map<"alloc" | "copy-in" | "launch" | "copy-out", Span>();
   readonly buckets = new TimeBuckets();
+  readonly #wholeCopies = new WholeCopies(this.buckets);
+  #chunk: Chunk | null = null;
+  /** How many holes the VM's records had when the newest one of this process came. */
+  #holes = Number.NaN;
   readonly epochs = new Set<number>();
   failed = 0;
   bytesAllocated = 0;
@@ -149,8 +154,11 @@ export class ProcessState {
 
   #connections = 0;
 
-  /** A call whose lines name this process. `root`: the fault that it follows from, if it failed. */
-  add(event: Event, callId: number, root: Fault | null): void {
+  /**
+   * A call whose lines name this process. `root`: the fault that it follows from, if it failed; `holes`: how often records
+   * of the VM were lost until now.
+   */
+  add(event: Event, callId: number, root: Fault | null, holes: number): void {
     const requestId = event.kind === "call" ? event.requestId : -1;
     const failed =
       event.kind === "call" ? event.status !== 0 : event.lines.some(({ kind }) => kind.endsWith("-failed"));
@@ -167,15 +175,16 @@ export class ProcessState {
     }
     const done = this.#operate(event, callId, requestId, failed);
     if (event.when === null) this.buckets.setUntimed();
-    else this.buckets.add(event.when, amountsOf(callId, done));
+    else {
+      this.buckets.add(event.when, amountsOf(callId, done));
+      // Processes that nobody can tell apart may copy at the same time.
+      if (this.pid !== null) this.#wholeCopies.add(this.#chunk, event.when, holes !== this.#holes);
+      this.#holes = holes;
+    }
+    this.#chunk = null;
   }
 
-  /** The chunk after the last call, with the same size and the next numbers, and no word in the log beside them. */
-  addNextChunk(requestId: number, seq: number, bytes: number, when: WrittenBetween | null): void {
-    this.addNextChunks(requestId, seq, bytes, 1, when);
-  }
-
-  /** The same for several, of which the first has these numbers. */
+  /** Chunks after the last call with its size and the next numbers, the first of which are these, and no word beside them. */
   addNextChunks(requestId: number, seq: number, bytes: number, times: number, when: WrittenBetween | null): void {
     const last = requestId + times - 1;
     this.records += times;
@@ -184,12 +193,16 @@ export class ProcessState {
     addTo(this.calls, COPY_IN, { count: times, failed: 0 });
     this.#noteAnchor(requestId - seq, seq, seq + times - 1);
     const { transport } = this;
-    this.copiesIn.add({ callId: COPY_IN, bytes, requestId, seq, address: null, failed: false, transport }, times);
+    const chunk = { callId: COPY_IN, bytes, requestId, seq, address: null, failed: false, transport };
+    this.copiesIn.add(chunk, times);
     this.bytesIn += bytes * times;
     const span = this.spans.get("copy-in");
     if (span !== undefined) span.last = last;
     if (when === null) this.buckets.setUntimed();
-    else this.buckets.add(when, amountsOf(COPY_IN, bytes));
+    else {
+      this.buckets.add(when, amountsOf(COPY_IN, bytes));
+      this.#wholeCopies.add(chunk, when, false);
+    }
   }
 
   /** What a burst noted of this process, from behind a launch of it to another one. `alone`: no other process lived. */
@@ -340,7 +353,8 @@ export class ProcessState {
     this.#span("copy-in", requestId, event);
     if (event.lines.length === 0 && event.payloadBytes !== null) {
       const { payloadBytes: bytes, seq } = event;
-      this.copiesIn.add({ callId, bytes, requestId, seq, address: null, failed, transport: this.transport });
+      this.#chunk = { callId, bytes, requestId, seq, address: null, failed, transport: this.transport };
+      this.copiesIn.add(this.#chunk);
       if (!failed) this.bytesIn += bytes;
       return failed ? NOT_DONE : bytes;
     }
@@ -350,7 +364,8 @@ export class ProcessState {
       event.payloadBytes ?? async?.bytes ?? started?.bytes ?? lineOf(event, "copy-in-failed")?.bytes ?? null;
     const address = async?.guestDst ?? started?.dst ?? null;
     if (lineOf(event, "copy-in-suppressed") !== undefined) this.suppressed += 1;
-    this.copiesIn.add({ callId, bytes, requestId, seq: event.seq, address, failed, transport: this.transport });
+    this.#chunk = { callId, bytes, requestId, seq: event.seq, address, failed, transport: this.transport };
+    this.copiesIn.add(this.#chunk);
     if (async !== undefined) {
       const hash = async.hash.toString(16).padStart(16, "0");
       this.payloads.push({ seq: async.seq, bytes: async.bytes, hash, requestId });
@@ -367,7 +382,8 @@ export class ProcessState {
     const address = started?.guestSrc ?? null;
     // A copy larger than the executor takes brings status 0 and no data, and no line of success.
     const done = !failed && lineOf(event, "copy-out-ok") !== undefined;
-    this.copiesOut.add({ callId, bytes, requestId, seq: null, address, failed: !done, transport: this.transport });
+    this.#chunk = { callId, bytes, requestId, seq: null, address, failed: !done, transport: this.transport };
+    this.copiesOut.add(this.#chunk);
     if (!done) return NOT_DONE;
     this.bytesOut += bytes ?? 0;
     return bytes ?? 0;

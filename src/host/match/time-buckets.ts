@@ -1,26 +1,12 @@
 import type { WrittenBetween } from "../../protocol/mediator-events.ts";
 
-const KEYS = [
-  "records",
-  "alloc",
-  "allocFailed",
-  "copyIn",
-  "copyInFailed",
-  "bytesIn",
-  "launch",
-  "launchFailed",
-  "launchUnknown",
-  "launchDoubtful",
-  "copyOut",
-  "copyOutFailed",
-  "bytesOut",
-] as const;
+/**
+ * What is counted over time: records and operations by kind. A matrix product is a launch; doubtful: that may be another
+ * process's, and nobody knows how it ended; whole: copies of which every chunk lies there.
+ */
+export type Amounts = Readonly<typeof NOTHING>;
 
-/** What is counted over time: records and operations by kind. A matrix product is a launch; doubtful: that
- * may be another process's, and nobody knows how it ended. */
-export type Amounts = Readonly<Record<(typeof KEYS)[number], number>>;
-
-export const NOTHING: Amounts = {
+const NOTHING = {
   records: 0,
   alloc: 0,
   allocFailed: 0,
@@ -34,6 +20,8 @@ export const NOTHING: Amounts = {
   copyOut: 0,
   copyOutFailed: 0,
   bytesOut: 0,
+  wholeIn: 0,
+  wholeOut: 0,
 };
 
 /** Between how much and how much of something lies in a window: records at its edges may be on either side. */
@@ -53,15 +41,28 @@ export interface HostWindow {
   readonly innerTo: number;
 }
 
-interface Bucket {
+/** A stretch of time, for whoever adds to it later. */
+export interface Bucket {
   /** No record of it was written before this moment, or after that one; milliseconds. */
   from: number;
   to: number;
   /** When the first of it had been read. */
   readonly first: number;
   readonly amounts: Record<keyof Amounts, number>;
+  /** Copies that ended here and began earlier. */
+  begun: Begun | null;
+  /** The one that it was joined to. */
+  into: Bucket | null;
 }
 
+type Whole = "wholeIn" | "wholeOut";
+
+interface Begun extends Record<Whole, number> {
+  /** None of them began before; milliseconds. */
+  from: number;
+}
+
+const NEW = { begun: null, into: null } as const;
 const FINE_MS = 250;
 const MOST = 192;
 
@@ -94,14 +95,36 @@ export class TimeBuckets {
       include(last.amounts, amounts);
       return;
     }
-    this.#buckets.push({ from, to: when.notAfter, first: when.notAfter, amounts: { ...NOTHING, ...amounts } });
+    this.#buckets.push({ from, to: when.notAfter, first: when.notAfter, amounts: { ...NOTHING, ...amounts }, ...NEW });
     if (this.#buckets.length > MOST) this.#coarsen();
+  }
+
+  /** Where the newest record was counted; null: nowhere. */
+  get newest(): Bucket | null {
+    return this.#buckets.at(-1) ?? null;
+  }
+
+  /** Counts a copy whose last chunk was counted in a bucket, and of which none was written before `from`; -1 takes it back. */
+  addWhole(bucket: Bucket | null, from: number, which: Whole, times: 1 | -1): void {
+    let place = bucket;
+    while (place !== null && place.into !== null) place = place.into;
+    if (place === null) return;
+    if (from >= place.from) place.amounts[which] += times;
+    else {
+      place.begun ??= { wholeIn: 0, wholeOut: 0, from };
+      place.begun[which] += times;
+      place.begun.from = Math.min(place.begun.from, from);
+    }
   }
 
   /** Adds those of another one. */
   absorb(other: TimeBuckets): void {
     if (other.#untimed) this.#untimed = true;
-    const copies = other.#buckets.map((bucket) => ({ ...bucket, amounts: { ...bucket.amounts } }));
+    const copies = other.#buckets.map((bucket) => ({
+      ...bucket,
+      amounts: { ...bucket.amounts },
+      begun: bucket.begun === null ? null : { ...bucket.begun },
+    }));
     this.#buckets = [...this.#buckets, ...copies].sort((a, b) => a.to - b.to);
     while (this.#buckets.length > MOST) this.#coarsen();
   }
@@ -113,7 +136,9 @@ export class TimeBuckets {
     for (const bucket of this.#buckets) {
       if (bucket.to < from || bucket.from > to) continue;
       include(most, bucket.amounts);
-      if (bucket.from >= innerFrom && bucket.to <= innerTo) include(least, bucket.amounts);
+      if (bucket.from < innerFrom || bucket.to > innerTo) continue;
+      include(least, bucket.amounts);
+      if (bucket.begun !== null && bucket.begun.from >= innerFrom) addBegun(least, bucket.begun);
     }
     return { least, most };
   }
@@ -141,6 +166,16 @@ export class TimeBuckets {
     include(one.amounts, two.amounts);
     one.from = Math.min(one.from, two.from);
     one.to = Math.max(one.to, two.to);
+    if (two.begun !== null) {
+      // What began in the one and ended in the other lies in their sum.
+      if (two.begun.from >= one.from) addBegun(one.amounts, two.begun);
+      else if (one.begun === null) one.begun = two.begun;
+      else {
+        one.begun.from = Math.min(one.begun.from, two.begun.from);
+        addBegun(one.begun, two.begun);
+      }
+    }
+    two.into = one;
     this.#buckets.splice(best + 1, 1);
   }
 }
@@ -152,6 +187,26 @@ function isNear(last: Bucket, from: number, to: number): boolean {
   return to - last.from < FINE_MS;
 }
 
+/** Each by its name: this is done for every record of a followed log, and a loop over names is slow. */
 function include(all: Record<keyof Amounts, number>, more: Partial<Amounts>): void {
-  for (const key of KEYS) all[key] += more[key] ?? 0;
+  all.records += more.records ?? 0;
+  all.alloc += more.alloc ?? 0;
+  all.allocFailed += more.allocFailed ?? 0;
+  all.copyIn += more.copyIn ?? 0;
+  all.copyInFailed += more.copyInFailed ?? 0;
+  all.bytesIn += more.bytesIn ?? 0;
+  all.launch += more.launch ?? 0;
+  all.launchFailed += more.launchFailed ?? 0;
+  all.launchUnknown += more.launchUnknown ?? 0;
+  all.launchDoubtful += more.launchDoubtful ?? 0;
+  all.copyOut += more.copyOut ?? 0;
+  all.copyOutFailed += more.copyOutFailed ?? 0;
+  all.bytesOut += more.bytesOut ?? 0;
+  all.wholeIn += more.wholeIn ?? 0;
+  all.wholeOut += more.wholeOut ?? 0;
+}
+
+function addBegun(all: Record<Whole, number>, { wholeIn, wholeOut }: Begun): void {
+  all.wholeIn += wholeIn;
+  all.wholeOut += wholeOut;
 }

@@ -8,7 +8,7 @@ import { isCorroborated, UNCORROBORATED } from "./corroboration.ts";
 import { TRANSPORT_FAILED } from "./failures.ts";
 import { type OtherFault, otherFaultText } from "./fault-of-others.ts";
 import type { FailureResult, JoinedVerdict, OperationName, OperationResult, ProcessResult } from "./result.ts";
-import { countText } from "./window-counts.ts";
+import { countText, haveAllFailed, mayAllHaveFailed } from "./window-counts.ts";
 
 export interface JudgedProcess {
   readonly result: ProcessResult;
@@ -108,7 +108,6 @@ function judgeProcess({ result: process, lastGoodLaunch, window }: JudgedProcess
   const isComplete = done.length === 4 || (isDone(launch) && isDone(copyOut) && done.length + earlier.length === 4);
   const launched = launch?.host ?? null;
   const goodLaunches = launch?.good ?? 0;
-  const allFailed = launched !== null && launched.count > 0 && (launched.failed ?? 0) >= launched.count;
   const after = failure?.request_id != null && failure.request_id > lastGoodLaunch;
   if (isComplete && !after && !isCorroborated(process)) {
     return { state: "not known", why: `${named}: ${UNCORROBORATED}`, failure };
@@ -117,7 +116,7 @@ function judgeProcess({ result: process, lastGoodLaunch, window }: JudgedProcess
     const with_ = failure === null ? "" : `; ${failure.error} in between`;
     return { state: "executing", why: `${named}: ${shownBy(process, earlier)}${with_}`, failure };
   }
-  if (launched !== null && allFailed && isSure(launch)) {
+  if (launched !== null && haveAllFailed(launched, launch?.guest ?? null) && isSure(launch)) {
     return {
       state: "refuted",
       why: `${named}: ${countText(launched) === "1" ? "its only launch" : `each of its ${countText(launched)} launches`} failed on the host${failureText(failure)}`,
@@ -146,7 +145,7 @@ function judgeProcess({ result: process, lastGoodLaunch, window }: JudgedProcess
       failure,
     };
   }
-  if (failure !== null && allFailed) {
+  if (failure !== null && launched !== null && mayAllHaveFailed(launched)) {
     return { state: "not known", why: `${named}: ${failure.error} in ${failure.name}`, failure };
   }
   if (failure !== null && (launched?.count ?? 0) === 0) {

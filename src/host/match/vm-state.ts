@@ -32,6 +32,7 @@ export interface FaultOfOther {
 const WORK: readonly boolean[] = Array.from({ length: 256 }, (_, id) =>
   isCall(id, "alloc", "copy-in", "launch", "gemm"),
 );
+const COPY: readonly boolean[] = Array.from({ length: 256 }, (_, id) => isCall(id, "copy-in", "copy-out"));
 const ONE_CALL = { records: 1 };
 const MOST_PROCESSES = 128;
 const MOST_OWNERS = 256;
@@ -97,6 +98,8 @@ export class VmState {
   #waiting = new Waiting();
   /** The newest call, when it was a chunk of a copy in without anything special. */
   #copying: Copying | null = null;
+  /** How often a record that is some process's was lost, or does not surely name it. */
+  #holes = 0;
   /** The newest call's. */
   #epoch = -1;
   readonly #owners = new Map<number, Whose>();
@@ -123,6 +126,8 @@ export class VmState {
     // A clean-up names whom it cleans; a doubtful slice may name anybody.
     const named = isCleanup || framingOf(call) !== "whole" ? null : pid;
     this.records.add(call.requestId, call.callId, call.status, named);
+    const isNamed = pid !== null || (call.owner !== null && whose.by === "vm");
+    if (!call.sound || (!isNamed && COPY[call.callId] === true)) this.#holes += 1;
     if (pid !== null && isProbe(pid)) {
       this.probes += 1;
       return;
@@ -133,7 +138,7 @@ export class VmState {
       if (call.owner !== null && whose.by === "vm") {
         // As long as no line has named a process, all calls of the VM are the VM's.
         if (this.#lastOwned === null) this.#waiting.giveTo(this.#whole, this.#unattributed, null);
-        this.#whole.add(call, call.callId, root);
+        this.#whole.add(call, call.callId, root, this.#holes);
       } else this.#waiting.add(call, root);
       return;
     }
@@ -141,7 +146,7 @@ export class VmState {
     const isSame = this.#lastOwned === process;
     if (!isSame) this.#living.add(process);
     this.#waiting.giveTo(isSame ? process : null, this.#unattributed, this.#living.size > 1 ? this.#doubtful : null);
-    process.add(call, call.callId, root);
+    process.add(call, call.callId, root, this.#holes);
     this.#lastOwned = process;
     if (isCleanup) {
       this.#cleaned.add(pid);
@@ -171,7 +176,7 @@ export class VmState {
     this.calls += 1;
     this.records.add(requestId, COPY_IN, 0, process.pid);
     this.#noteWork(call);
-    process.addNextChunk(requestId, seq, payloadBytes, call.when);
+    process.addNextChunks(requestId, seq, payloadBytes, 1, call.when);
     return true;
   }
 
@@ -250,7 +255,7 @@ export class VmState {
   addUnframed(event: UnframedEvent, callId: number | null): void {
     this.epochs.add(event.epoch);
     if (event.why === "no-terminators") {
-      if (callId !== null) this.#whole.add(event, callId, null);
+      if (callId !== null) this.#whole.add(event, callId, null, this.#holes);
     } else if (event.why !== "refused") this.unframed.push(event);
   }
 
@@ -323,6 +328,7 @@ export class VmState {
       const missing = requestId - this.lastRequest - 1;
       this.gaps.push({ after: this.lastRequest, missing });
       this.missing += missing;
+      this.#holes += 1;
     }
     this.lastRequest = requestId;
   }

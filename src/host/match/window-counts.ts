@@ -2,6 +2,7 @@ import { isCall } from "../../protocol/call-ids.ts";
 import { TRANSPORT_FAILED_RESULT } from "../../protocol/status.ts";
 import { rangeOf } from "../../report/quantities.ts";
 import type { GuestProcess } from "./guest-evidence.ts";
+import { LIMITS } from "./guest-limits.ts";
 import type { OperationName, Side } from "./result.ts";
 import type { Amounts, Bounds } from "./time-buckets.ts";
 
@@ -27,6 +28,8 @@ export const CALL_GROUPS = {
 } as const;
 
 const COUNT = { alloc: "alloc", "copy-in": "copyIn", launch: "launch", "copy-out": "copyOut" } as const;
+/** Copies that lie in the window from their first chunk to their last, as far as the log alone tells. */
+const WHOLE = { "copy-in": "wholeIn", "copy-out": "wholeOut" } as const;
 const FAILED = {
   alloc: "allocFailed",
   "copy-in": "copyInFailed",
@@ -51,20 +54,50 @@ export function goodOf(amounts: Amounts, operation: OperationName): number {
 /** Calls that nobody can be given, of an operation. */
 export const nobodysOf = (amounts: Amounts, operation: OperationName): number => amounts[COUNT[operation]];
 
-/**
- * The host's side at most, and at least where that is less. `areChunks`: its records are parts of copies, and they fit: then
- * they are as many copies as the guest made.
- */
-export function windowSide(guest: Side | null, operation: OperationName, bounds: Bounds, areChunks: boolean): Side {
-  const { least: surely, most: records } = recordsIn(bounds, operation);
-  const count = areChunks && guest !== null && guest.count > 0 ? Math.min(records, guest.count) : records;
-  const most = { count, ...amountsOf(bounds.most, operation) };
-  // Each record that may lie outside may be a copy of its own.
-  const sure = Math.max(Math.min(surely, 1), count - (records - surely));
-  const least = { count: sure, ...amountsOf(bounds.least, operation) };
-  const isRange = least.count < most.count || least.bytes !== most.bytes || least.failed !== most.failed;
-  return { ...most, records, least: isRange ? least : null };
+/** The guest's copies of a window, where they fit the host's records of it. */
+export interface Fit {
+  /** As many began in it, were over when it ended, and have all their records in the log; and as many touched it. */
+  readonly copies: Range;
 }
+
+/**
+ * The host's side at most, and at least where that is less. `fit` is given where the records are parts of copies, and fit
+ * the guest's: then they are as many copies as the guest made. A copy surely lies in the window when all of its records do,
+ * and may where one of them may.
+ */
+export function windowSide(guest: Side | null, operation: OperationName, bounds: Bounds, fit: Fit | null): Side {
+  const { least: surely, most: records } = recordsIn(bounds, operation);
+  const most = amountsOf(bounds.most, operation);
+  const { bytes, failed } = amountsOf(bounds.least, operation);
+  const count = fit === null ? records : copiesAtMost(records, guest?.count ?? 0, fit);
+  const sure = isCopy(operation) ? Math.min(count, surely, surelyWhole(operation, bounds, fit)) : surely;
+  const least = { count: sure, bytes, failed: failed === null ? null : Math.min(failed, sure) };
+  const isRange = least.count < count || bytes !== most.bytes || least.failed !== most.failed;
+  return { count, ...most, records, least: isRange ? least : null };
+}
+
+type Copy = keyof typeof WHOLE;
+
+export const isCopy = (operation: OperationName): operation is Copy => operation in WHOLE;
+
+function copiesAtMost(records: number, told: number, { copies: { most } }: Fit): number {
+  const all = Number.isFinite(most) ? most : told;
+  return all === 0 ? records : Math.min(records, all);
+}
+
+/** Of the guest's copies, each one that does not surely lie in the window has a record that may lie outside. */
+function surelyWhole(operation: Copy, bounds: Bounds, fit: Fit | null): number {
+  const { least, most } = recordsIn(bounds, operation);
+  const told = fit === null ? 0 : fit.copies.least - (most - least);
+  return Math.max(0, bounds.least[WHOLE[operation]], told);
+}
+
+/** Whatever may lie in the window failed. */
+export const mayAllHaveFailed = ({ count, failed }: Side): boolean => count > 0 && (failed ?? 0) >= count;
+
+/** And one of it surely lies in it, or the guest made one there: what failed before a window says nothing of it. */
+export const haveAllFailed = (host: Side, guest: Side | null): boolean =>
+  mayAllHaveFailed(host) && (((host.least ?? host).failed ?? 0) > 0 || (guest?.count ?? 0) > 0);
 
 /** Its operations for a sentence: "182", or "139–182" where that is as much as is known. */
 export const countText = ({ count, least }: Side): string => rangeOf(least?.count ?? count, count, String);
@@ -110,6 +143,17 @@ export function fitsWindow(
 
 const inBytes = ({ least, most }: Bounds): readonly [number, number] => [least.bytesIn, most.bytesIn];
 const outBytes = ({ least, most }: Bounds): readonly [number, number] => [least.bytesOut, most.bytesOut];
+
+/** `isSure`: the process is this one, and no record of it is missing. Else the guest's word says nothing of the log. */
+export function fitOf(process: GuestProcess, guest: Side, operation: OperationName, isSure: boolean): Fit {
+  const { least, most } = callsIn(process, guest, operation);
+  const { coverage, open, failures } = process;
+  const isTold = coverage === "full" && open.length < LIMITS.open && failures.length < LIMITS.failures;
+  const returned = process.calls
+    .filter(({ call_id }) => isOf(operation, call_id))
+    .reduce((sum, call) => sum + (call.returned ?? 0), 0);
+  return { copies: { least: isSure && isTold ? Math.min(least, returned) : 0, most } };
+}
 
 /** Calls of the window that have a record: those under way at its edges may have theirs on either side. */
 function callsIn(process: GuestProcess, { count }: Side, operation: OperationName): Range {
