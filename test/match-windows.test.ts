@@ -230,6 +230,8 @@ const ONCE_WRONG: readonly Run[] = [
     lines: "debug",
     lostAt: 2,
   },
+  // A hole with some of many calls that are all alike, in a log that goes on where the guest's list ends.
+  { ...ONCE, seed: 1_294_488_057, start: 23, reading: 0, lengthMs: 19_622, lines: "debug", lostAt: 23 },
   // A build that names no process: its records are no process's with other pointers.
   {
     ...ONCE,

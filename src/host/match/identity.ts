@@ -179,17 +179,25 @@ function candidatesOf(
 
 function align(guest: GuestProcess, process: ProcessState, vm: VmState, effort: Effort): SequenceAlignment {
   if (process.pid === null) return { level: "NONE", why: "this log names no process" };
+  // What is no longer held need not be looked for.
+  const first = Math.max(process.firstRequest, vm.records.oldest ?? 0);
   const host = {
     pid: process.pid,
-    // What is no longer held need not be looked for.
-    first: Math.max(process.firstRequest, vm.records.oldest ?? 0),
+    first,
     last: process.lastRequest,
+    missingBefore: first > process.firstRequest ? Number.POSITIVE_INFINITY : missingBefore(first, vm),
     anchors: process.anchors.items,
     inits: process.inits,
     isAlone: (from: number, to: number) => vm.isAlone(process, from, to),
     recordOf: (requestId: number) => vm.records.get(requestId),
   };
   return alignSequence(guest.sequence, !guest.cut.sequence, host, effort);
+}
+
+/** Requests of the VM without a record, up to a request. */
+function missingBefore(request: number, { gaps }: VmState): number {
+  if (!gaps.isWhole) return Number.POSITIVE_INFINITY;
+  return gaps.items.filter(({ after }) => after < request).reduce((sum, { missing }) => sum + missing, 0);
 }
 
 /** Allocations of the guest whose size and pointer the host gave to this process. */

@@ -19,7 +19,12 @@ const trip = (seq: number, call_id: number, status: number | null = 0, transport
 const NAMED = [0x01, 0x30, 0x50];
 
 /** Records from request 101 on: call ids, negative for those of another process, none for a hole. */
-function host(calls: readonly (number | null)[], offsets: readonly number[] = [], alone = true): HostSequence {
+function host(
+  calls: readonly (number | null)[],
+  offsets: readonly number[] = [],
+  alone = true,
+  missingBefore = 0,
+): HostSequence {
   const ring = new RecordRing();
   calls.forEach((callId, index) => {
     if (callId === null) return;
@@ -30,6 +35,7 @@ function host(calls: readonly (number | null)[], offsets: readonly number[] = []
     pid: PID,
     first: 101,
     last: 100 + calls.length,
+    missingBefore,
     anchors: offsets.map((offset) => ({ offset, firstSeq: 1, lastSeq: 1 })),
     inits: calls.flatMap((callId, index) => (callId === 0x01 ? [101 + index] : [])),
     isAlone: () => alone,
@@ -87,6 +93,27 @@ describe("R7, sequences", () => {
   it("follows one connection after the other", () => {
     const sequence = [trip(1, 0x01), trip(2, 0x30), trip(1, 0x01, 0, 1), trip(2, 0x50, 0, 1)];
     assert.deepEqual(requests(sequence, host([0x01, 0x30, 0x01, 0x50, 0x50])), [101, 102, 103, 104]);
+  });
+
+  it("gives nothing behind a hole where the calls would fit one later as well", () => {
+    const alike = [trip(1, 0x01), trip(2, 0x30), trip(3, 0x30), trip(4, 0x30)];
+    // The second allocation's line may be the one that is missing, and the last one a call that the guest had not told.
+    assert.deepEqual(requests(alike, host([0x01, 0x30, null, 0x30, 0x30], [], false)), [101, 102, null, null]);
+    const unlike = [trip(1, 0x01), trip(2, 0x30), trip(3, 0x50), trip(4, 0x30), trip(5, 0x50)];
+    const all = host([0x01, 0x30, null, 0x50, 0x30, 0x50], [], false);
+    assert.deepEqual(requests(unlike, all), [101, 102, 104, 105, 106]);
+  });
+
+  it("gives no call that names nobody where a request between its neighbours has no record", () => {
+    const sequence = [trip(1, 0x01), trip(2, 0x26), trip(3, 0x50), trip(4, 0x30)];
+    assert.deepEqual(requests(sequence, host([0x01, 0x26, 0x50, 0x30], [], false)), [101, 102, 103, 104]);
+    assert.deepEqual(requests(sequence, host([0x01, null, 0x26, 0x50, 0x30], [], false)), [101, null, 104, 105]);
+  });
+
+  it("does not take a connection for the first one when as many requests are missing before it", () => {
+    const sequence = [trip(1, 0x01), trip(2, 0x30), trip(3, 0x50)];
+    assert.deepEqual(requests(sequence, host([0x01, 0x30, 0x50], [], false, 2)), [101, 102, 103]);
+    assert.equal(requests(sequence, host([0x01, 0x30, 0x50], [], false, 3)), "UNKNOWN");
   });
 
   it("says nothing where a call or its result differs", () => {

@@ -1,13 +1,12 @@
 import type { Effort } from "../effort.ts";
 import type { GuestRoundTrip } from "../guest-evidence.ts";
 import type { HostRecord } from "../record-ring.ts";
+import { alignByNames } from "./r7-names.ts";
 
 /** The shim's result for a call that its transport failed. */
-const FAILED_TRANSPORT = 999;
+export const FAILED_TRANSPORT = 999;
 /** More lost doorbells than these in one connection are not followed. */
 const MOST_LOST = 16;
-/** Records between two neighbours of a process that are looked at. */
-const MOST_BETWEEN = 4096;
 /** Steps for a place that is written down and put in order, and for a stretch's surroundings (decision 20). */
 const STEPS = { place: 16, stretch: 512 } as const;
 
@@ -41,6 +40,8 @@ export interface HostSequence {
   /** Requests of the first and the last record that name it. */
   readonly first: number;
   readonly last: number;
+  /** Requests of the VM before `first` that have no record: the process may have begun with them. */
+  readonly missingBefore: number;
   /** Where its lines print both numbers, in order. */
   readonly anchors: readonly Anchor[];
   /** Requests of its INIT calls. */
@@ -51,16 +52,9 @@ export interface HostSequence {
   readonly recordOf: (requestId: number) => HostRecord | null;
 }
 
-/** Calls whose lines name their process also when they succeed. */
-const NAMED: ReadonlySet<number> = new Set([
-  0x01, 0x30, 0x32, 0x33, 0x3c, 0x40, 0x41, 0x42, 0x44, 0x50, 0x51, 0xa8, 0xaa,
-]);
 /** Calls whose lines print their sequence number. */
-const PAYLOAD: ReadonlySet<number> = new Set([0x32, 0x3c, 0x40, 0x41, 0x42, 0xa8]);
-const INIT = 0x01;
-/** Copies in: the guest prints nothing when they are answered well. */
-const SILENT_IN_GUEST: ReadonlySet<number> = new Set([0x32, 0x3c]);
-
+export const PAYLOAD: ReadonlySet<number> = new Set([0x32, 0x3c, 0x40, 0x41, 0x42, 0xa8]);
+export const INIT = 0x01;
 /**
  * R7: the round trips of a process and its records, laid side by side. Either all records that name the process are, one
  * by one, all of its calls that would be named; then what stands between two of them is its own as well, where as many
@@ -81,77 +75,7 @@ export function alignSequence(
   return named === null ? alignByOffsets(sequence, isFromStart, host, effort) : { level: "EXACT", requests: named };
 }
 
-/** All records that name the process against all round trips that would be named; null when they differ anywhere. */
-function alignByNames(
-  sequence: readonly GuestRoundTrip[],
-  host: HostSequence,
-  effort: Effort,
-): Map<GuestRoundTrip, number> | null {
-  const trips = sequence.filter(isNamed);
-  // Only a list that begins with the process itself can be the same list.
-  if (trips[0]?.call_id !== INIT) return null;
-  const requests = new Map<GuestRoundTrip, number>();
-  let at = 0;
-  for (let request = host.first; request <= host.last; request += 1) {
-    if (!effort.spend()) return null;
-    const record = host.recordOf(request);
-    if (record === null || record.pid !== host.pid || !(NAMED.has(record.callId) || record.status !== 0)) continue;
-    const trip = trips[at];
-    if (trip === undefined || !fits(trip, record, host.pid)) return null;
-    requests.set(trip, request);
-    at += 1;
-  }
-  if (at < trips.length) return null;
-  // And only lists that agree with the numbers that lines show are.
-  const shown = new Set(host.anchors.map(({ offset }) => offset));
-  const differs = trips.some((trip) => PAYLOAD.has(trip.call_id) && !shown.has((requests.get(trip) ?? 0) - trip.seq));
-  if (differs) return null;
-  fillBetween(sequence, requests, host);
-  return requests;
-}
-
-function isNamed({ call_id, status }: GuestRoundTrip): boolean {
-  if (status === FAILED_TRANSPORT) return false;
-  if (status === null) return SILENT_IN_GUEST.has(call_id);
-  return NAMED.has(call_id) || status !== 0;
-}
-
-/** Round trips that no line names, between two that are found: theirs when as many records as trips stand there. */
-function fillBetween(
-  sequence: readonly GuestRoundTrip[],
-  requests: Map<GuestRoundTrip, number>,
-  { pid, recordOf }: HostSequence,
-): void {
-  let before: number | null = null;
-  let waiting: GuestRoundTrip[] = [];
-  for (const trip of sequence) {
-    const request = requests.get(trip);
-    if (request === undefined) {
-      waiting.push(trip);
-      continue;
-    }
-    const answered = waiting.filter(wasAnswered);
-    const sure = answered.length === waiting.length;
-    if (before !== null && sure && answered.length > 0 && request - before <= MOST_BETWEEN) {
-      const free: number[] = [];
-      for (let between = before + 1; between < request; between += 1) {
-        const record = recordOf(between);
-        if (record !== null && (record.pid === null || record.pid === pid)) free.push(between);
-      }
-      const right =
-        free.length === answered.length &&
-        answered.every((one, index) => {
-          const record = recordOf(free[index] ?? -1);
-          return record !== null && fits(one, record, pid);
-        });
-      if (right) for (const [index, one] of answered.entries()) requests.set(one, free[index] ?? 0);
-    }
-    before = request;
-    waiting = [];
-  }
-}
-
-function fits(trip: GuestRoundTrip, record: HostRecord, pid: number): boolean {
+export function fits(trip: GuestRoundTrip, record: HostRecord, pid: number): boolean {
   if (record.callId !== trip.call_id) return false;
   if (record.pid !== null && record.pid !== pid) return false;
   return trip.status === null || trip.status === record.status;
@@ -228,7 +152,7 @@ function certainOf(
 }
 
 /** Each connection counts up from 1, but for the first one, whose start may lie before the evidence. */
-function isOrderly(sequence: readonly GuestRoundTrip[]): boolean {
+export function isOrderly(sequence: readonly GuestRoundTrip[]): boolean {
   return sequence.every(({ transport, seq }, index) => {
     const before = sequence[index - 1];
     if (before === undefined) return true;
@@ -331,7 +255,7 @@ function fittingOf(
   return fitting;
 }
 
-function wasAnswered({ status }: GuestRoundTrip): boolean {
+export function wasAnswered({ status }: GuestRoundTrip): boolean {
   return status !== null && status !== FAILED_TRANSPORT;
 }
 
