@@ -144,8 +144,18 @@ describe("matching what is known to be true", () => {
           assert.deepEqual(wrongExact, []);
         },
       ),
-      // Once wrong: a pid that was used again, with one life's start and the other one's end cut off.
-      { numRuns: 150, examples: [[145_143_034, "debug", 0, 76, 59, 34]] },
+      // Once wrong: a pid that was used again, with one life's start and the other one's end cut off; and two lives with one
+      // pid and the same first calls, in a log that ends before they begin to differ; and two processes with one pid at once.
+      {
+        numRuns: 150,
+        examples: [
+          [145_143_034, "debug", 0, 76, 59, 34],
+          [1_532_819_537, "debug", 67, 0, 0, 74],
+          [30, "debug", 24, 0, 31, 63],
+          [30, "debug", 28, 0, 52, 31],
+          [871_900_593, "debug", 36, 0, 0, 25],
+        ],
+      },
     );
   });
 

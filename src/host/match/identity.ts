@@ -4,7 +4,8 @@ import type { GuestProcess } from "./guest-evidence.ts";
 import { ProcessState } from "./process-state.ts";
 import type { Confidence } from "./result.ts";
 import { allocationKey } from "./rules/r3-alloc.ts";
-import { alignSequence, type SequenceAlignment, TOO_MUCH } from "./rules/r7-sequence.ts";
+import { mayBegin } from "./rules/r7-names.ts";
+import { alignSequence, type HostSequence, type SequenceAlignment, TOO_MUCH } from "./rules/r7-sequence.ts";
 import type { HostWindow } from "./time-buckets.ts";
 import type { VmState } from "./vm-state.ts";
 
@@ -20,16 +21,25 @@ export interface IdentityOptions {
   readonly ceiling: "EXACT" | "STRONG";
   readonly hasOwner: boolean;
   /** Processes that the guest tells of. */
-  readonly guestProcesses: number;
+  readonly guestProcesses: readonly GuestProcess[];
   /** Only processes with records in this span count, on the host's clock; null: all. */
   readonly window: HostWindow | null;
   /** What laying sequences side by side may cost, for all processes of the evidence together. */
   readonly effort: Effort;
+  /** What was found out about each of the guest's processes, while all of them are identified. */
+  readonly selections: Map<GuestProcess, Selection>;
+}
+
+/** The host's processes that a guest's may be, and the one that it is most likely, if there is one. */
+export interface Selection {
+  readonly tried: readonly Tried[];
+  readonly best: Tried | undefined;
 }
 
 const SOLE = "its pid, which only one process of this VM had in this log";
 const REMAINS = "its pid, and the other processes that had it got other pointers";
 const LOST = "an earlier process with this pid is no longer held";
+const NAMESAKE = "another process of the guest had this pid, and these may be its records";
 const NOT_ALIGNED: SequenceAlignment = { level: "NONE", why: "no process of the host to align with" };
 
 const confidence = (
@@ -50,12 +60,9 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
     confidence: confidence("UNKNOWN", ["R2"], reason),
   });
   if (vm === undefined) return none("the host's log has no call of this VM");
-  const found = candidatesOf(guest, vm, options);
-  if (found.length === 0) return none("no record of the host names this process");
-  const tried = found.map((process) => tryOn(guest, process, vm, options.effort)).filter(({ isOther }) => !isOther);
+  if (candidatesOf(guest, vm, options).length === 0) return none("no record of the host names this process");
+  const { tried, best } = select(guest, vm, options);
   if (tried.length === 0) return none("the host gave the process of this pid other pointers: it is an earlier one");
-  const sole = tried.length === 1 ? tried[0] : undefined;
-  const best = sole ?? onlyByCalls(tried) ?? unique(withMost(tried));
   if (vm.isShared) return ambiguous(best ?? tried[0], 2, "two VMs use this VM id");
   if (best === undefined) {
     const isCut = tried.some(({ alignment }) => alignment === TOO_MUCH);
@@ -75,7 +82,8 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
       confidence: confidence("STRONG", ["R2"], "the processes that had its pid in this window, one after the other"),
     };
   if (!options.hasOwner) return { ...best, confidence: withoutPid(options) };
-  if (best.process.pid !== null && vm.lost.has(best.process.pid, options.window)) return withLost(best);
+  if (best.process.pid !== null && vm.lost.has(best.process.pid, options.window)) return withDoubt(best, LOST);
+  if (isNamesakes(best, guest, vm, options)) return withDoubt(best, NAMESAKE);
   if (options.ceiling === "EXACT" && best.alignment.level === "EXACT") {
     return {
       ...best,
@@ -88,21 +96,51 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
       confidence: confidence("EXACT", ["R2", "R3"], `its pid, and ${best.anchors} pointers that the host gave out`),
     };
   }
-  const reason = found.length === 1 ? SOLE : REMAINS;
+  const reason = candidatesOf(guest, vm, options).length === 1 ? SOLE : REMAINS;
   const isCut = best.alignment === TOO_MUCH;
   return { ...best, confidence: confidence("STRONG", ["R2"], isCut ? `${reason}; ${TOO_MUCH.why}` : reason) };
 }
 
-/** Nothing that fits can rule out one that is not there to be compared. */
-function withLost(best: Tried): Identified {
-  const fits = best.alignment.level === "EXACT" || best.anchors > 0;
-  if (!fits) return ambiguous(best, 2, LOST);
-  const reason = `its pid, and its calls or pointers fit; ${LOST}`;
+function select(guest: GuestProcess, vm: VmState, options: IdentityOptions): Selection {
+  const known = options.selections.get(guest);
+  if (known !== undefined) return known;
+  const tried = candidatesOf(guest, vm, options)
+    .map((process) => tryOn(guest, process, vm, options.effort))
+    .filter(({ isOther }) => !isOther);
+  const best = unique(tried) ?? onlyByCalls(tried) ?? unique(withMost(tried));
+  const selection = { tried, best };
+  options.selections.set(guest, selection);
+  return selection;
+}
+
+/**
+ * Another process of the guest had this pid, and the records may be its own: the log may have ended, or lost some, before
+ * the two began to differ.
+ */
+function isNamesakes({ process }: Tried, guest: GuestProcess, vm: VmState, options: IdentityOptions): boolean {
+  return options.guestProcesses.some((other) => {
+    if (other === guest || other.pid !== guest.pid) return false;
+    const { tried, best } = select(other, vm, options);
+    if (best !== undefined && best.process !== process && fits(best)) return false;
+    const { sequence, cut } = other;
+    return (
+      tried.some((one) => one.process === process) &&
+      (sequence.length === 0 || cut.sequence || mayBegin(sequence, hostSequence(process, vm), options.effort))
+    );
+  });
+}
+
+const fits = ({ alignment, anchors }: Tried): boolean => alignment.level === "EXACT" || anchors > 0;
+
+/** Nothing that fits can rule out another one that cannot be compared, or fits as well. */
+function withDoubt(best: Tried, doubt: string): Identified {
+  if (!fits(best)) return ambiguous(best, 2, doubt);
+  const reason = `its pid, and its calls or pointers fit; ${doubt}`;
   // One by one they are this process's only if it is the right one.
   return { ...best, alignment: NOT_ALIGNED, confidence: confidence("STRONG", ["R2"], reason) };
 }
 
-interface Tried {
+export interface Tried {
   readonly process: ProcessState;
   readonly alignment: SequenceAlignment;
   readonly anchors: number;
@@ -158,8 +196,9 @@ function ambiguous(shown: Tried | undefined, candidates: number, reason: string)
 }
 
 function withoutPid({ guestProcesses }: IdentityOptions): Confidence {
-  if (guestProcesses > 1) {
-    return confidence("AMBIGUOUS", ["R0", "R2"], "this log does not tell the VM's processes apart", guestProcesses);
+  if (guestProcesses.length > 1) {
+    const candidates = guestProcesses.length;
+    return confidence("AMBIGUOUS", ["R0", "R2"], "this log does not tell the VM's processes apart", candidates);
   }
   return confidence("STRONG", ["R0", "R2"], "the only process that the guest tells of; this log names none");
 }
@@ -179,10 +218,14 @@ function candidatesOf(
 
 function align(guest: GuestProcess, process: ProcessState, vm: VmState, effort: Effort): SequenceAlignment {
   if (process.pid === null) return { level: "NONE", why: "this log names no process" };
+  return alignSequence(guest.sequence, !guest.cut.sequence, hostSequence(process, vm), effort);
+}
+
+function hostSequence(process: ProcessState, vm: VmState): HostSequence {
   // What is no longer held need not be looked for.
   const first = Math.max(process.firstRequest, vm.records.oldest ?? 0);
-  const host = {
-    pid: process.pid,
+  return {
+    pid: process.pid ?? Number.NaN,
     first,
     last: process.lastRequest,
     missingBefore: first > process.firstRequest ? Number.POSITIVE_INFINITY : missingBefore(first, vm),
@@ -191,7 +234,6 @@ function align(guest: GuestProcess, process: ProcessState, vm: VmState, effort: 
     isAlone: (from: number, to: number) => vm.isAlone(process, from, to),
     recordOf: (requestId: number) => vm.records.get(requestId),
   };
-  return alignSequence(guest.sequence, !guest.cut.sequence, host, effort);
 }
 
 /** Requests of the VM without a record, up to a request. */

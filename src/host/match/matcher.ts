@@ -8,7 +8,7 @@ import { culpritsIn, doorbellRequests, firstOf, matchFailures } from "./failures
 import { faultOfOthers } from "./fault-of-others.ts";
 import { emptyProcess, type GuestEvidence, type GuestProcess } from "./guest-evidence.ts";
 import type { HostState } from "./host-state.ts";
-import { type Identified, identify } from "./identity.ts";
+import { type Identified, type IdentityOptions, identify } from "./identity.ts";
 import { matchOperations, type Pair } from "./operations.ts";
 import { overAll } from "./over-all.ts";
 import type { ProcessState } from "./process-state.ts";
@@ -57,8 +57,20 @@ export function match(
   const doorbells = doorbellRequests(stub, vm);
   const unattributed = vm?.unattributed ?? nobodys();
   const effort = options.effort ?? new Effort();
+  const selections: IdentityOptions["selections"] = new Map();
   const found = evidence.processes.map((guest) =>
-    matchProcess(guest, evidence, { vmId, vm, host, window, stub, doorbells, unattributed, effort, options }),
+    matchProcess(guest, evidence, {
+      vmId,
+      vm,
+      host,
+      window,
+      stub,
+      doorbells,
+      unattributed,
+      effort,
+      selections,
+      options,
+    }),
   );
   const results = found.map(({ result }) => result);
   const operations = overAll(results) ?? noProcess(evidence, vm, host);
@@ -135,19 +147,21 @@ interface Context {
   readonly doorbells: ReadonlyMap<string, number | null>;
   readonly unattributed: Unattributed;
   readonly effort: Effort;
+  readonly selections: IdentityOptions["selections"];
   readonly options: MatchOptions;
 }
 
 function matchProcess(guest: GuestProcess, evidence: GuestEvidence, context: Context): Found {
-  const { vmId, vm, host, window, stub, unattributed, effort, options } = context;
+  const { vmId, vm, host, window, stub, unattributed, effort, selections, options } = context;
   const flags = host.flags(vm?.epochs ?? []);
   const ceiling = ceilingOf(flags);
   const identified = identify(guest, vm, {
     ceiling,
     hasOwner: flags.hasOwner,
-    guestProcesses: evidence.processes.length,
+    guestProcesses: evidence.processes,
     window,
     effort,
+    selections,
   });
   const process = identified.process;
   const absence = processAbsence(guest, evidence, identified, vm, host, window);
@@ -156,7 +170,7 @@ function matchProcess(guest: GuestProcess, evidence: GuestEvidence, context: Con
     guest,
     identified,
     absence,
-    whole: isWhole(guest, process, vm, host),
+    whole: identified.confidence.level === "EXACT" && isWhole(guest, process, vm, host),
     // Nothing of it is exact while it may be another one.
     ceiling: process !== null && process.pid !== null && vm?.lost.has(process.pid, window) ? "STRONG" : ceiling,
     inWindow,
@@ -216,7 +230,7 @@ const isUnknown = ({ first_at, coverage, calls, allocations, copies_in, failures
 /** Copies are counted once in the guest and by chunk on the host: their operations say what is missing. */
 const isCopyRow = (ours: number | null): boolean => ours !== null && ours > 0;
 
-/** R3's condition: both sides begin with the process, and nothing of it is missing on either. */
+/** R3's condition beside a sure process: both sides begin with it, and nothing of it is missing on either. */
 function isWhole(guest: GuestProcess, process: ProcessState | null, vm: VmState | undefined, host: HostState): boolean {
   if (process === null || vm === undefined || guest.cut.allocations) return false;
   return (
@@ -278,9 +292,10 @@ function noProcess(evidence: GuestEvidence, vm: VmState | undefined, host: HostS
   const identified = identify(alone, vm, {
     ceiling: ceilingOf(flags),
     hasOwner: flags.hasOwner,
-    guestProcesses: 1,
+    guestProcesses: [alone],
     window: null,
     effort: new Effort(),
+    selections: new Map(),
   });
   const absence = vmAbsence(evidence, vm, host, hostWindow(evidence, host));
   return matchOperations({

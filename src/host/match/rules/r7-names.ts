@@ -1,7 +1,16 @@
 import type { Effort } from "../effort.ts";
 import type { GuestRoundTrip } from "../guest-evidence.ts";
 import type { HostRecord } from "../record-ring.ts";
-import { FAILED_TRANSPORT, fits, type HostSequence, INIT, isOrderly, PAYLOAD, wasAnswered } from "./r7-sequence.ts";
+import {
+  FAILED_TRANSPORT,
+  fits,
+  type HostSequence,
+  INIT,
+  isOrderly,
+  PAYLOAD,
+  upToJump,
+  wasAnswered,
+} from "./r7-sequence.ts";
 
 /** Records between two neighbours of a process that are looked at. */
 const MOST_BETWEEN = 4096;
@@ -70,10 +79,34 @@ export function alignByNames(
   const isRoom = roomOf(sequence, named);
   if (!named.every((_, index) => isRoom(index, 0, 0))) return null;
   const certain = certainOf(named, { isPair, isRoom }, effort);
-  if (certain === 0) return null;
-  const requests = new Map(named.slice(0, certain).map(({ trip, request }) => [trip, request]));
+  const known = upToJump(sequence);
+  const requests = new Map<GuestRoundTrip, number>();
+  for (const { trip, request } of named.slice(0, certain)) if (known.has(trip)) requests.set(trip, request);
+  if (requests.size === 0) return null;
   fillBetween(sequence, requests, host);
   return requests;
+}
+
+/**
+ * The records may be the beginning of a process that made these calls, or these calls the beginning of what it did: where both
+ * are known, one by one, they do not differ.
+ */
+export function mayBegin(sequence: readonly GuestRoundTrip[], host: HostSequence, effort: Effort): boolean {
+  // The records may begin in the middle of a process.
+  if (host.missingBefore > 0 || host.inits[0] !== host.first) return true;
+  const trips = sequence.filter(isNamed).values();
+  for (let request = host.first; request <= host.last; request += 1) {
+    const record = host.recordOf(request);
+    // From here on nobody knows which record belongs to which trip.
+    if (record === null || !effort.spend()) return true;
+    if (!isNamedRecord(record)) continue;
+    if (record.pid === null) return true;
+    if (record.pid !== host.pid) continue;
+    const { value: trip } = trips.next();
+    if (trip === undefined) return true;
+    if (!fits(trip, record, host.pid)) return false;
+  }
+  return true;
 }
 
 /**

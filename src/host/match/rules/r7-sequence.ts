@@ -55,6 +55,7 @@ export interface HostSequence {
 /** Calls whose lines print their sequence number. */
 export const PAYLOAD: ReadonlySet<number> = new Set([0x32, 0x3c, 0x40, 0x41, 0x42, 0xa8]);
 export const INIT = 0x01;
+const NO_TRIPS: ReadonlySet<GuestRoundTrip> = new Set();
 /**
  * R7: the round trips of a process and its records, laid side by side. Either all records that name the process are, one
  * by one, all of its calls that would be named; then what stands between two of them is its own as well, where as many
@@ -115,9 +116,10 @@ function alignByOffsets(
     return { level: "AMBIGUOUS", candidates: Math.max(2, ...answered.map(({ fitting }) => fitting.length)) };
   }
   const requests = new Map<GuestRoundTrip, number>();
+  const known = isFromStart ? upToJump(sequence) : NO_TRIPS;
   for (const [index, { trips }] of answered.entries()) {
     const offset = earliest[index] ?? 0;
-    const certain = certainOf(trips, offset, isFromStart, host, effort);
+    const certain = certainOf(trips, offset, known, host, effort);
     if (certain === null) return TOO_MUCH;
     for (const trip of certain) if (host.recordOf(trip.seq + offset) !== null) requests.set(trip, trip.seq + offset);
   }
@@ -133,14 +135,16 @@ function alignByOffsets(
 function certainOf(
   trips: readonly GuestRoundTrip[],
   offset: number,
-  isFromStart: boolean,
+  known: ReadonlySet<GuestRoundTrip>,
   { anchors, isAlone }: HostSequence,
   effort: Effort,
 ): readonly GuestRoundTrip[] | null {
   const showing = anchors.filter((anchor) => anchor.offset === offset);
   if (!effort.spend(STEPS.stretch + anchors.length + 2 * showing.length * trips.length)) return null;
   const last = trips.at(-1)?.seq ?? 0;
-  if (isFromStart && isAlone(offset + 1, offset + last)) return trips;
+  const isKnown = trips.filter((trip) => known.has(trip));
+  const alone = isKnown.length > 0 && isAlone(offset + 1, offset + last) ? isKnown : [];
+  if (alone.length === trips.length) return trips;
   const spans = showing.flatMap((anchor) => {
     const shown = trips.filter(
       ({ call_id, seq }) => PAYLOAD.has(call_id) && seq >= anchor.firstSeq && seq <= anchor.lastSeq,
@@ -148,7 +152,20 @@ function certainOf(
     const [from, to] = [shown[0]?.seq, shown.at(-1)?.seq];
     return from === undefined || to === undefined ? [] : [{ from, to }];
   });
-  return trips.filter(({ seq }) => spans.some(({ from, to }) => seq >= from && seq <= to));
+  const isShown = ({ seq }: GuestRoundTrip): boolean => spans.some(({ from, to }) => seq >= from && seq <= to);
+  return trips.filter((trip, index) => index < alone.length || isShown(trip));
+}
+
+/**
+ * The first round trips of a list, until a sequence number is left out. A process that numbers its calls leaves none out, so
+ * from there on calls of it are missing, or they are another's: two processes have one pid in two containers.
+ */
+export function upToJump(sequence: readonly GuestRoundTrip[]): ReadonlySet<GuestRoundTrip> {
+  const jump = sequence.findIndex(({ transport, seq }, index) => {
+    const before = sequence[index - 1];
+    return before !== undefined && seq !== (before.transport === transport ? before.seq + 1 : 1);
+  });
+  return new Set(jump < 0 ? sequence : sequence.slice(0, jump));
 }
 
 /** Each connection counts up from 1, but for the first one, whose start may lie before the evidence. */
