@@ -2,8 +2,8 @@ import { closeSync, readFileSync } from "node:fs";
 import { addressOf, type Kernel, SystemCallError, stableBuffer, stableString } from "./syscall.ts";
 
 /**
- * bpf(2), as much of its programs as counting needs (its maps: bpf-map.ts). Field offsets are those of `union bpf_attr` in the kernel's
- * include/uapi/linux/bpf.h, which only ever grows at its end.
+ * bpf(2), as much of its programs as counting needs (its maps: bpf-map.ts). Field offsets are those of `union bpf_attr` in
+ * the kernel's include/uapi/linux/bpf.h, which only ever grows at its end.
  */
 
 const PROG_LOAD = 5;

@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Ajv2020 } from "ajv/dist/2020.js";
-import type { CallCount, Ledger, LedgerProcess } from "../facts/ledger.ts";
+import { RUNNER } from "../../test/fixtures/calls.ts";
+import type { CallCount, Ledger } from "../facts/ledger.ts";
 import { buildCallsReport } from "./build-calls.ts";
 import { callsReportSchema } from "./calls.ts";
 import { renderCallsTable } from "./calls-table.ts";
@@ -14,15 +15,6 @@ const validate = ajv.compile(JSON.parse(readFileSync(schemaFile, "utf8")));
 
 const INFO = { toolVersion: "0.1.0", unit: "ollama.service", pid: null, chosenBecause: "", isAskedFor: null };
 const SCREEN = { width: 120, ascii: false };
-
-const RUNNER: LedgerProcess = {
-  pid: 1203,
-  comm: "ollama",
-  libraries: ["/opt/vgpu/lib/libcuda.so.1"],
-  unit: "ollama.service",
-  group: null,
-  ppid: 1187,
-};
 
 function counted(changes: Partial<CallCount>): CallCount {
   return {

@@ -5,7 +5,8 @@ import { ProcessState } from "./process-state.ts";
 import type { Confidence } from "./result.ts";
 import { allocationKey } from "./rules/r3-alloc.ts";
 import { mayBegin } from "./rules/r7-names.ts";
-import { alignSequence, type HostSequence, type SequenceAlignment, TOO_MUCH } from "./rules/r7-sequence.ts";
+import { alignSequence, type SequenceAlignment, TOO_MUCH } from "./rules/r7-sequence.ts";
+import type { HostSequence } from "./rules/r7-trips.ts";
 import type { HostWindow } from "./time-buckets.ts";
 import type { VmState } from "./vm-state.ts";
 
@@ -32,6 +33,9 @@ export interface IdentityOptions {
 
 /** The host's processes that a guest's may be, and the one that it is most likely, if there is one. */
 export interface Selection {
+  /** Those with its pid. */
+  readonly found: readonly ProcessState[];
+  /** Those of them that it may be. */
   readonly tried: readonly Tried[];
   readonly best: Tried | undefined;
 }
@@ -60,8 +64,8 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
     confidence: confidence("UNKNOWN", ["R2"], reason),
   });
   if (vm === undefined) return none("the host's log has no call of this VM");
-  if (candidatesOf(guest, vm, options).length === 0) return none("no record of the host names this process");
-  const { tried, best } = select(guest, vm, options);
+  const { found, tried, best } = select(guest, vm, options);
+  if (found.length === 0) return none("no record of the host names this process");
   if (tried.length === 0) return none("the host gave the process of this pid other pointers: it is an earlier one");
   if (vm.isShared) return ambiguous(best ?? tried[0], 2, "two VMs use this VM id");
   if (best === undefined) {
@@ -96,7 +100,7 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
       confidence: confidence("EXACT", ["R2", "R3"], `its pid, and ${best.anchors} pointers that the host gave out`),
     };
   }
-  const reason = candidatesOf(guest, vm, options).length === 1 ? SOLE : REMAINS;
+  const reason = found.length === 1 ? SOLE : REMAINS;
   const isCut = best.alignment === TOO_MUCH;
   return { ...best, confidence: confidence("STRONG", ["R2"], isCut ? `${reason}; ${TOO_MUCH.why}` : reason) };
 }
@@ -104,11 +108,10 @@ export function identify(guest: GuestProcess, vm: VmState | undefined, options: 
 function select(guest: GuestProcess, vm: VmState, options: IdentityOptions): Selection {
   const known = options.selections.get(guest);
   if (known !== undefined) return known;
-  const tried = candidatesOf(guest, vm, options)
-    .map((process) => tryOn(guest, process, vm, options.effort))
-    .filter(({ isOther }) => !isOther);
+  const found = candidatesOf(guest, vm, options);
+  const tried = found.map((process) => tryOn(guest, process, vm, options.effort)).filter(({ isOther }) => !isOther);
   const best = unique(tried) ?? onlyByCalls(tried) ?? unique(withMost(tried));
-  const selection = { tried, best };
+  const selection = { found, tried, best };
   options.selections.set(guest, selection);
   return selection;
 }

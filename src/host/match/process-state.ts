@@ -7,7 +7,7 @@ import { type Chunk, ChunkList } from "./chunk-list.ts";
 import { framingOf } from "./rules/r1-framing.ts";
 import type { HostAllocation } from "./rules/r3-alloc.ts";
 import type { HostPayload } from "./rules/r5-payload.ts";
-import type { Anchor } from "./rules/r7-sequence.ts";
+import type { Anchor } from "./rules/r7-trips.ts";
 import type { Fault } from "./rules/r12-poison.ts";
 import { isGemm } from "./rules/r13-cublas.ts";
 import { type Amounts, TimeBuckets } from "./time-buckets.ts";

@@ -1,16 +1,8 @@
+import { TRANSPORT_FAILED_RESULT } from "../../../protocol/status.ts";
 import type { Effort } from "../effort.ts";
 import type { GuestRoundTrip } from "../guest-evidence.ts";
 import type { HostRecord } from "../record-ring.ts";
-import {
-  FAILED_TRANSPORT,
-  fits,
-  type HostSequence,
-  INIT,
-  isOrderly,
-  PAYLOAD,
-  upToJump,
-  wasAnswered,
-} from "./r7-sequence.ts";
+import { fits, type HostSequence, INIT, isOrderly, PAYLOAD, upToJump, wasAnswered } from "./r7-trips.ts";
 
 /** Records between two neighbours of a process that are looked at. */
 const MOST_BETWEEN = 4096;
@@ -158,7 +150,7 @@ function roomOf(sequence: readonly GuestRoundTrip[], named: readonly Named[]): W
 }
 
 function isNamed({ call_id, status }: GuestRoundTrip): boolean {
-  if (status === FAILED_TRANSPORT) return false;
+  if (status === TRANSPORT_FAILED_RESULT) return false;
   if (status === null) return SILENT_IN_GUEST.has(call_id);
   return NAMED.has(call_id) || status !== 0;
 }

@@ -3,7 +3,8 @@ import { describe, it } from "node:test";
 import { Effort } from "../effort.ts";
 import type { GuestRoundTrip } from "../guest-evidence.ts";
 import { RecordRing } from "../record-ring.ts";
-import { alignSequence, type HostSequence } from "./r7-sequence.ts";
+import { alignSequence } from "./r7-sequence.ts";
+import type { HostSequence } from "./r7-trips.ts";
 
 const PID = 500;
 const trip = (seq: number, call_id: number, status: number | null = 0, transport = 0): GuestRoundTrip => ({

@@ -1,10 +1,9 @@
+import { TRANSPORT_FAILED_RESULT } from "../../../protocol/status.ts";
 import type { Effort } from "../effort.ts";
 import type { GuestRoundTrip } from "../guest-evidence.ts";
-import type { HostRecord } from "../record-ring.ts";
 import { alignByNames } from "./r7-names.ts";
+import { fits, type HostSequence, INIT, isOrderly, PAYLOAD, upToJump, wasAnswered } from "./r7-trips.ts";
 
-/** The shim's result for a call that its transport failed. */
-export const FAILED_TRANSPORT = 999;
 /** More lost doorbells than these in one connection are not followed. */
 const MOST_LOST = 16;
 /** Steps for a place that is written down and put in order, and for a stretch's surroundings (decision 20). */
@@ -26,36 +25,8 @@ export const TOO_MUCH = {
   why: "there were too many ways to lay its calls beside the host's records",
 } as const satisfies SequenceAlignment;
 
-/** Lines that print request id and sequence number, one after the other with the same difference. */
-export interface Anchor {
-  /** Request id minus sequence number. */
-  readonly offset: number;
-  readonly firstSeq: number;
-  readonly lastSeq: number;
-}
-
-/** The host's records of one process. */
-export interface HostSequence {
-  readonly pid: number;
-  /** Requests of the first and the last record that name it. */
-  readonly first: number;
-  readonly last: number;
-  /** Requests of the VM before `first` that have no record: the process may have begun with them. */
-  readonly missingBefore: number;
-  /** Where its lines print both numbers, in order. */
-  readonly anchors: readonly Anchor[];
-  /** Requests of its INIT calls. */
-  readonly inits: readonly number[];
-  /** No other process of the VM can have made a call between these requests. */
-  readonly isAlone: (from: number, to: number) => boolean;
-  /** The VM's record of a request; null: there is none, or it is no longer held. */
-  readonly recordOf: (requestId: number) => HostRecord | null;
-}
-
-/** Calls whose lines print their sequence number. */
-export const PAYLOAD: ReadonlySet<number> = new Set([0x32, 0x3c, 0x40, 0x41, 0x42, 0xa8]);
-export const INIT = 0x01;
 const NO_TRIPS: ReadonlySet<GuestRoundTrip> = new Set();
+
 /**
  * R7: the round trips of a process and its records, laid side by side. Either all records that name the process are, one
  * by one, all of its calls that would be named; then what stands between two of them is its own as well, where as many
@@ -74,12 +45,6 @@ export function alignSequence(
   if (!effort.spend(sequence.length)) return TOO_MUCH;
   const named = isFromStart ? alignByNames(sequence, host, effort) : null;
   return named === null ? alignByOffsets(sequence, isFromStart, host, effort) : { level: "EXACT", requests: named };
-}
-
-export function fits(trip: GuestRoundTrip, record: HostRecord, pid: number): boolean {
-  if (record.callId !== trip.call_id) return false;
-  if (record.pid !== null && record.pid !== pid) return false;
-  return trip.status === null || trip.status === record.status;
 }
 
 function alignByOffsets(
@@ -156,27 +121,6 @@ function certainOf(
   return trips.filter((trip, index) => index < alone.length || isShown(trip));
 }
 
-/**
- * The first round trips of a list, until a sequence number is left out. A process that numbers its calls leaves none out, so
- * from there on calls of it are missing, or they are another's: two processes have one pid in two containers.
- */
-export function upToJump(sequence: readonly GuestRoundTrip[]): ReadonlySet<GuestRoundTrip> {
-  const jump = sequence.findIndex(({ transport, seq }, index) => {
-    const before = sequence[index - 1];
-    return before !== undefined && seq !== (before.transport === transport ? before.seq + 1 : 1);
-  });
-  return new Set(jump < 0 ? sequence : sequence.slice(0, jump));
-}
-
-/** Each connection counts up from 1, but for the first one, whose start may lie before the evidence. */
-export function isOrderly(sequence: readonly GuestRoundTrip[]): boolean {
-  return sequence.every(({ transport, seq }, index) => {
-    const before = sequence[index - 1];
-    if (before === undefined) return true;
-    return transport === before.transport ? seq > before.seq : transport > before.transport && seq === 1;
-  });
-}
-
 interface Stretch {
   readonly transport: number;
   readonly trips: readonly GuestRoundTrip[];
@@ -199,7 +143,7 @@ function stretchesOf(sequence: readonly GuestRoundTrip[]): Stretch[] {
       current = [];
     };
     for (const trip of trips) {
-      if (trip.status === FAILED_TRANSPORT) {
+      if (trip.status === TRANSPORT_FAILED_RESULT) {
         close();
         lost += 1;
       } else current.push(trip);
@@ -270,10 +214,6 @@ function fittingOf(
     fitting.push(offset);
   }
   return fitting;
-}
-
-export function wasAnswered({ status }: GuestRoundTrip): boolean {
-  return status !== null && status !== FAILED_TRANSPORT;
 }
 
 function isThere(trip: GuestRoundTrip, offset: number, { recordOf, pid }: HostSequence): boolean {
